@@ -1,0 +1,43 @@
+//! What the command lines of this package have in common.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use lexopt::ValueExt as _;
+
+/// What a program here fails with: a sentence for whoever ran it.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs a program and turns a failure into a line on stderr and exit code 1.
+pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Parses the comma-separated value of the option just read.
+///
+/// # Errors
+/// When the value is missing, or one of its items cannot be parsed.
+pub fn list<T>(parser: &mut lexopt::Parser) -> Result<Vec<T>, Failure>
+where
+    T: FromStr,
+    T::Err: Into<Failure>,
+{
+    let text = parser.value()?.string()?;
+    text.split(',')
+        .map(|item| item.trim().parse().map_err(Into::into))
+        .collect()
+}
+
+/// Warns when the program was built without optimisations.
+pub fn warn_if_debug_build() {
+    if cfg!(debug_assertions) {
+        eprintln!("warning: a debug build; its figures mean nothing. Build with --release.");
+    }
+}

@@ -1,0 +1,97 @@
+//! The adapter between the server's request and the one axum's services take. Knows bodies;
+//! knows nothing of connections.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use http::{Request, Response};
+use tower_service::Service;
+use zero_runtime::BoxError;
+
+/// The service of one connection: any cloneable `tower::Service<Request<axum::body::Body>>`.
+///
+/// The response's body may be of any type, so layers outside the `Router` need no boxing.
+/// Implemented for every such service; never by hand. `poll_ready` and `call` happen on a clone
+/// made for the request.
+pub trait Application: Clone + Send + 'static {
+    /// The response's body.
+    type Body: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static;
+    /// Why there is no response; the connection is closed. `Infallible` for axum's own.
+    type Error: Into<BoxError>;
+    /// Resolves to the response.
+    type Future: Future<Output = Result<Response<Self::Body>, Self::Error>> + Send + 'static;
+
+    /// As [`Service::poll_ready`].
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+    /// As [`Service::call`].
+    fn call(&mut self, request: Request<Body>) -> Self::Future;
+}
+
+impl<S, B> Application for S
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::poll_ready(self, cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Service::call(self, request)
+    }
+}
+
+/// An [`Application`] as the service of requests with any body: the shard's or hyper's.
+///
+/// Adds nothing to the request and boxes nothing but a body that is there.
+#[derive(Clone, Debug)]
+pub struct AppService<A>(A);
+
+impl<A> AppService<A> {
+    pub(crate) fn new(app: A) -> Self {
+        AppService(app)
+    }
+}
+
+impl<A, B> Service<Request<B>> for AppService<A>
+where
+    A: Application,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<A::Body>;
+    type Error = A::Error;
+    type Future = A::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.0.call(request.map(axum_body))
+    }
+}
+
+/// Boxes the body, unless there is none: an empty `Body` costs no allocation.
+#[inline]
+fn axum_body<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    if body.is_end_stream() {
+        Body::empty()
+    } else {
+        Body::new(body)
+    }
+}

@@ -1,0 +1,57 @@
+//! Serves an unchanged axum application from io_uring shards.
+//!
+//! Two lines change; the `Router`, its handlers, extractors, layers and state stay as they are:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use zero_axum::{Config, Io};
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new().route("/", get(|| async { "hello" }));
+//!
+//!     // let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+//!     // axum::serve(listener, app).await
+//!     let mut io = Io::new(Config::default())?;
+//!     io.http_listen("0.0.0.0:3000".parse().expect("an address"))?;
+//!     zero_axum::serve(io, app)?.await
+//! }
+//! ```
+//!
+//! A listener that is already bound does as well, and leaves one line changed:
+//! `zero_axum::serve(listener, app)?.await`.
+//!
+//! Where the kernel refuses io_uring, the same application is served by hyper on tokio, as
+//! `axum::serve` does it; one log line says so and [`ShutdownHandle::backend`] tells. [`Config`]
+//! and the environment variable `ZERO_BACKEND` choose.
+//!
+//! # Handlers
+//!
+//! Handlers live on a multi-thread tokio runtime: the one [`serve`] is called in, or one of its own
+//! when there is none or only a current-thread one. `tokio::spawn`, timers, sockets,
+//! `spawn_blocking` and `block_in_place` work as under `axum::serve`. A handler whose client goes
+//! away is dropped; a handler that panics closes its own connection, nothing else.
+//!
+//! # Shutting down
+//!
+//! [`serve`] returns at once with a [`ShutdownHandle`]: await it, `wait()` for it on a thread
+//! without a runtime, chain `.with_graceful_shutdown(signal)`, or call `shutdown()`. Dropping it
+//! stops the server gracefully.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod fallback;
+mod listener;
+mod make;
+mod serve;
+
+pub use app::{AppService, Application};
+pub use listener::IntoIo;
+pub use make::{IncomingStream, MakePerConnection, Maker};
+pub use serve::{AsMakeService, AsService, IntoApp, serve};
+
+pub use zero_runtime::{
+    Backend, BackendChoice, BodyError, BoxError, Config, Dispatch, EndpointId, Io, RequestBody,
+    Serving, ShutdownHandle, Stats, Toggle,
+};

@@ -1,0 +1,184 @@
+//! Services made for each connection, and what their makers may know of it. Knows nothing of
+//! requests.
+
+use std::future::{poll_fn, ready};
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use axum::extract::connect_info::Connected;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tower_service::Service;
+use zero_runtime::BoxError;
+use zero_runtime::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
+
+use crate::app::{AppService, Application};
+
+/// A connection that has come in, as make services and `ConnectInfo` types see it.
+///
+/// `ConnectInfo<SocketAddr>` works unchanged. A type of your own names this stream where it named
+/// axum's:
+///
+/// # Examples
+/// ```no_run
+/// use axum::extract::connect_info::{ConnectInfo, Connected};
+/// use axum::{Router, routing::get};
+/// use zero_axum::IncomingStream;
+///
+/// #[derive(Clone)]
+/// struct Port(u16);
+///
+/// impl Connected<IncomingStream<'_>> for Port {
+///     fn connect_info(stream: IncomingStream<'_>) -> Self {
+///         Port(stream.remote_addr().port())
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let app = Router::new()
+///     .route("/", get(|ConnectInfo(port): ConnectInfo<Port>| async move { port.0.to_string() }));
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// zero_axum::serve(listener, app.into_make_service_with_connect_info::<Port>())?.wait()
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct IncomingStream<'a> {
+    remote_addr: SocketAddr,
+    local_addr: SocketAddr,
+    _borrow: PhantomData<&'a ()>,
+}
+
+impl IncomingStream<'_> {
+    /// The address of the other end.
+    pub fn remote_addr(&self) -> &SocketAddr {
+        &self.remote_addr
+    }
+
+    /// The address of the listener the connection came through.
+    pub fn local_addr(&self) -> &SocketAddr {
+        &self.local_addr
+    }
+}
+
+impl From<ConnInfo> for IncomingStream<'_> {
+    fn from(conn: ConnInfo) -> Self {
+        IncomingStream {
+            remote_addr: conn.peer_addr,
+            local_addr: conn.local_addr,
+            _borrow: PhantomData,
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_>> for SocketAddr {
+    fn connect_info(stream: IncomingStream<'_>) -> Self {
+        stream.remote_addr
+    }
+}
+
+/// A make service, one for the whole server, that makes the service of each connection.
+///
+/// Its lock is held for `poll_ready` and `call`, not for the future that `call` returns: a slow
+/// connection does not hold up the next one.
+#[derive(Debug)]
+pub struct MakePerConnection<M>(Arc<Mutex<M>>);
+
+impl<M> MakePerConnection<M> {
+    pub(crate) fn new(make: M) -> Self {
+        MakePerConnection(Arc::new(Mutex::new(make)))
+    }
+}
+
+impl<M> Clone for MakePerConnection<M> {
+    fn clone(&self) -> Self {
+        MakePerConnection(self.0.clone())
+    }
+}
+
+impl<M: Maker> MakeHttpService for MakePerConnection<M> {
+    type Service = AppService<M::App>;
+    const WANTS_PEER_ADDR: bool = true;
+
+    fn make(&mut self, conn: ConnInfo) -> Made<Self::Service> {
+        // Whatever registers this waker is polled again by the one who gets `Made::Later`.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Ok(mut maker) = self.0.clone().try_lock_owned() else {
+            return later(make_in_turn(self.0.clone(), conn));
+        };
+        match maker.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return later(ready(Err(error))),
+            // Waits with the lock held: a service under `poll_ready` knows one waker only.
+            Poll::Pending => return later(make_when_ready(maker, conn)),
+        }
+        let mut made = maker.make(conn.into());
+        drop(maker);
+        match made.as_mut().poll(cx) {
+            Poll::Ready(Ok(app)) => Made::Ready(AppService::new(app)),
+            Poll::Ready(Err(error)) => later(ready(Err(error))),
+            Poll::Pending => later(made),
+        }
+    }
+}
+
+/// Waits for the lock, in order of arrival, then as [`make_when_ready`].
+async fn make_in_turn<M: Maker>(maker: Arc<Mutex<M>>, conn: ConnInfo) -> Result<M::App, BoxError> {
+    make_when_ready(maker.lock_owned().await, conn).await
+}
+
+async fn make_when_ready<M: Maker>(
+    mut maker: OwnedMutexGuard<M>,
+    conn: ConnInfo,
+) -> Result<M::App, BoxError> {
+    poll_fn(|cx| maker.poll_ready(cx)).await?;
+    let made = maker.make(conn.into());
+    drop(maker);
+    made.await
+}
+
+fn later<A: Application>(
+    app: impl Future<Output = Result<A, BoxError>> + Send + 'static,
+) -> Made<AppService<A>> {
+    Made::Later(Box::pin(async { app.await.map(AppService::new) }))
+}
+
+/// A make service of connections. Implemented for every
+/// `tower::Service<IncomingStream<'static>>` that makes an [`Application`]; never by hand.
+// It hides the lifetime from the futures above, which rustc could not see to be `Send`
+// otherwise (rust-lang/rust#100013).
+pub trait Maker: Send + 'static {
+    /// What it makes.
+    type App: Application;
+
+    /// As [`Service::poll_ready`].
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+    /// As [`Service::call`].
+    fn make(&mut self, stream: IncomingStream<'static>) -> MakeFuture<Self::App>;
+}
+
+impl<M> Maker for M
+where
+    M: Service<IncomingStream<'static>, Response: Application, Error: Into<BoxError>>
+        + Send
+        + 'static,
+    M::Future: Send + 'static,
+{
+    type App = M::Response;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::poll_ready(self, cx).map_err(Into::into)
+    }
+
+    fn make(&mut self, stream: IncomingStream<'static>) -> MakeFuture<M::Response> {
+        Box::pin(with_boxed_error(self.call(stream)))
+    }
+}
+
+async fn with_boxed_error<F, A, E>(made: F) -> Result<A, BoxError>
+where
+    F: Future<Output = Result<A, E>>,
+    E: Into<BoxError>,
+{
+    made.await.map_err(Into::into)
+}

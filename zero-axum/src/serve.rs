@@ -1,0 +1,119 @@
+//! The front door: takes what listens and what answers, picks the backend. Knows no sockets.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::io;
+
+use axum::Router;
+use axum::routing::MethodRouter;
+use zero_runtime::lifecycle::{Backend, ShutdownHandle};
+use zero_runtime::service::{MakeHttpService, Shared};
+
+use crate::app::{AppService, Application};
+use crate::fallback;
+use crate::listener::IntoIo;
+use crate::make::{MakePerConnection, Maker};
+
+/// Serves `app` on the listeners of `io` and returns at once.
+///
+/// `io` is an [`Io`](crate::Io) with its listeners, a bound `TcpListener` of std or tokio, or an
+/// address; the latter three take the default [`Config`](crate::Config). `app` is whatever
+/// `axum::serve` takes, and a little more: see [`IntoApp`].
+///
+/// Handlers run on the multi-thread tokio runtime this is called in, or else on one made for them.
+///
+/// # Errors
+/// When the default `Config` cannot be set up, or when the server's threads cannot be started.
+///
+/// # Examples
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// use axum::{Router, routing::get};
+///
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let server = zero_axum::serve(listener, app)?;
+/// println!("listening on {}", server.local_addr()?);
+/// server.wait()
+/// # }
+/// ```
+pub fn serve<I, A, Marker>(io: I, app: A) -> io::Result<ShutdownHandle>
+where
+    I: IntoIo,
+    A: IntoApp<Marker>,
+{
+    let io = io.into_io()?;
+    let make = app.into_app();
+    match io.backend() {
+        Backend::IoUring => io.serve(make),
+        Backend::Hyper => {
+            let (listeners, limits) = io.into_listeners();
+            fallback::serve(listeners, &limits, make)
+        }
+    }
+}
+
+/// What [`serve`] accepts as an application; `Marker` is inferred.
+///
+/// 1. Services of requests: `Router`, `MethodRouter`, a handler's `into_service()`, any
+///    `tower::Service<Request<axum::body::Body>>` that clones, also one whose layers lie outside
+///    the `Router` and change the response's body. See [`Application`].
+/// 2. Services of connections: `into_make_service()`, `into_make_service_with_connect_info()`,
+///    `tower::make::Shared`, any `tower::Service<IncomingStream<'static>>` that answers with a
+///    service as in 1. See [`IncomingStream`](crate::IncomingStream).
+///
+/// Implemented for these; never by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be served",
+    note = "a `Router` that still lacks its state needs `.with_state(..)`",
+    note = "an application is a cloneable `tower::Service<Request<axum::body::Body>, Response = Response<_>>` \
+            whose future is `Send`, or a `tower::Service<zero_axum::IncomingStream<'static>>` that makes such services"
+)]
+pub trait IntoApp<Marker> {
+    /// The service of one connection.
+    type App: Application;
+    /// What makes it.
+    type Make: MakeHttpService<Service = AppService<Self::App>>;
+
+    /// Turns the application into what a shard serves.
+    fn into_app(self) -> Self::Make;
+}
+
+/// Marks an application that is one service for all connections.
+#[derive(Clone, Copy, Debug)]
+pub enum AsService {}
+
+impl<S: Application> IntoApp<AsService> for S {
+    type App = S;
+    type Make = Shared<AppService<S>>;
+
+    fn into_app(self) -> Self::Make {
+        Shared(AppService::new(with_routes_built(self)))
+    }
+}
+
+/// Marks an application that makes a service for each connection.
+#[derive(Clone, Copy, Debug)]
+pub enum AsMakeService {}
+
+impl<M: Maker> IntoApp<AsMakeService> for M {
+    type App = M::App;
+    type Make = MakePerConnection<M>;
+
+    fn into_app(self) -> Self::Make {
+        MakePerConnection::new(self)
+    }
+}
+
+/// Turns the handlers of a plain router into routes once, which axum would do for every request
+/// (and `axum::serve` does for every connection).
+fn with_routes_built<S: 'static>(app: S) -> S {
+    let mut app = Some(app);
+    let any: &mut dyn Any = &mut app;
+    if let Some(router) = any.downcast_mut::<Option<Router>>() {
+        *router = router.take().map(|router| router.with_state(()));
+    } else if let Some(router) = any.downcast_mut::<Option<MethodRouter<(), Infallible>>>() {
+        *router = router.take().map(|router| router.with_state(()));
+    }
+    app.expect("put back what was taken")
+}

@@ -1,0 +1,68 @@
+//! Servers that have ended leave no descriptor and no thread behind. A process of its own, one test
+//! at a time: the counts are the process's.
+
+mod support;
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::Router;
+use axum::routing::get;
+
+use support::{Mode, eventually, in_every_mode};
+
+in_every_mode![ended_servers_leave_nothing, refused_listeners_leave_nothing,];
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn entries(directory: &str) -> usize {
+    std::fs::read_dir(directory).unwrap().count()
+}
+
+fn fds_and_threads() -> (usize, usize) {
+    (entries("/proc/self/fd"), entries("/proc/self/task"))
+}
+
+/// Runs `act` once to fill what is made once, then 50 times; the counts must come back.
+fn leaves_nothing(act: impl Fn()) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let clean = fds_and_threads();
+    act();
+    let mut before = clean;
+    eventually("the first server leaves (almost) nothing", || {
+        before = fds_and_threads();
+        before.0 <= clean.0 + 4 && before.1 <= clean.1 + 4
+    });
+    for _ in 0..50 {
+        act();
+    }
+    let mut now = before;
+    eventually("the counts come back", || {
+        now = fds_and_threads();
+        now.0 <= before.0 && now.1 <= before.1
+    });
+}
+
+fn ended_servers_leave_nothing(mode: Mode) {
+    leaves_nothing(|| {
+        let app = Router::new()
+            .route("/", get(|| async { "hello" }))
+            .route("/wait", get(std::future::pending::<()>));
+        let server = mode.serve(app);
+        let mut idle = server.connect();
+        assert_eq!(idle.get("/").text(), "hello");
+        let mut waiting = server.connect();
+        waiting.send_get("/wait");
+        server.handle.terminate();
+        server.stop();
+    });
+}
+
+fn refused_listeners_leave_nothing(mode: Mode) {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = server.local_addr().unwrap();
+    leaves_nothing(|| {
+        let mut io = mode.io();
+        io.http_listen(support::loopback()).unwrap();
+        io.http_listen(taken).unwrap_err();
+    });
+}

@@ -1,0 +1,245 @@
+//! What handlers may do with tokio, and what their panics do to others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Barrier;
+
+use crate::support::{Mode, Server, in_every_mode};
+
+in_every_mode![
+    handlers_may_wait,
+    handlers_may_spawn,
+    handlers_may_spawn_blocking,
+    handlers_may_block_in_place,
+    handlers_may_use_files,
+    handlers_may_use_sockets,
+    handlers_may_keep_task_locals,
+    handlers_see_a_multi_thread_runtime,
+    handlers_may_wait_for_each_other,
+    waiting_handlers_wait_side_by_side,
+    a_budget_bounds_a_greedy_handler,
+    blocking_handlers_do_not_stop_the_server,
+    a_panic_closes_its_own_connection,
+    a_panic_after_waiting_closes_its_own_connection,
+    a_panic_while_a_request_is_pipelined,
+];
+
+tokio::task_local! {
+    static NAME: &'static str;
+}
+
+async fn spawned() -> String {
+    let task = tokio::spawn(async {
+        tokio::task::yield_now().await;
+        "spawned"
+    });
+    task.await.unwrap().to_owned()
+}
+
+async fn file() -> String {
+    let path = std::env::temp_dir().join(format!("zero-{}-{:p}", std::process::id(), &NAME));
+    tokio::fs::write(&path, "from a file").await.unwrap();
+    tokio::fs::read_to_string(&path).await.unwrap()
+}
+
+async fn socket() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+    let (client, server) = tokio::join!(client, listener.accept());
+    tokio::io::AsyncWriteExt::write_all(&mut client.unwrap(), b"from a socket")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut server.unwrap().0, &mut text)
+        .await
+        .unwrap();
+    text
+}
+
+fn app() -> Router {
+    let slept = || async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        "slept"
+    };
+    let blocking = || async {
+        tokio::task::spawn_blocking(|| "blocking").await.unwrap()
+    };
+    let scoped = || {
+        NAME.scope("scoped", async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            NAME.with(|name| *name)
+        })
+    };
+    let flavor = || async {
+        assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
+        "multi-thread"
+    };
+    let panics = || async { panics_here() };
+    let panics_later = || async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        panics_here()
+    };
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/sleep", get(slept))
+        .route("/spawn", get(spawned))
+        .route("/spawn_blocking", get(blocking))
+        .route("/block_in_place", get(|| async { tokio::task::block_in_place(|| "in place") }))
+        .route("/file", get(file))
+        .route("/socket", get(socket))
+        .route("/task_local", get(scoped))
+        .route("/flavor", get(flavor))
+        .route("/panic", get(panics))
+        .route("/panic_later", get(panics_later))
+}
+
+fn panics_here() -> &'static str {
+    panic!("this panic belongs to the test")
+}
+
+/// Asks twice on each of several connections, so that every shard is asked.
+fn assert_answers(server: &Server, path: &str, expected: &str) {
+    for _ in 0..4 {
+        let mut client = server.connect();
+        for _ in 0..2 {
+            let response = client.get(path);
+            assert_eq!((response.status, response.text()), (200, expected));
+        }
+    }
+}
+
+fn handlers_may_wait(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/sleep", "slept");
+}
+
+fn handlers_may_spawn(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/spawn", "spawned");
+}
+
+fn handlers_may_spawn_blocking(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/spawn_blocking", "blocking");
+}
+
+fn handlers_may_block_in_place(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/block_in_place", "in place");
+}
+
+fn handlers_may_use_files(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/file", "from a file");
+}
+
+fn handlers_may_use_sockets(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/socket", "from a socket");
+}
+
+fn handlers_may_keep_task_locals(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/task_local", "scoped");
+}
+
+fn handlers_see_a_multi_thread_runtime(mode: Mode) {
+    assert_answers(&mode.serve(app()), "/flavor", "multi-thread");
+}
+
+/// More than there are shards and workers, all waiting for the last.
+fn handlers_may_wait_for_each_other(mode: Mode) {
+    const HANDLERS: usize = 32;
+    let barrier = Arc::new(Barrier::new(HANDLERS));
+    let meet = move || async move {
+        barrier.wait().await;
+        "met"
+    };
+    let server = mode.serve(Router::new().route("/", get(meet)));
+    let mut clients: Vec<_> = (0..HANDLERS).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send_get("/");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "met");
+    }
+}
+
+fn waiting_handlers_wait_side_by_side(mode: Mode) {
+    let wait = || tokio::time::sleep(Duration::from_secs(1));
+    let server = mode.serve(Router::new().route("/", get(wait)));
+    let started = Instant::now();
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send_get("/");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    // One after the other they would take 50 seconds.
+    assert!(started.elapsed() < Duration::from_secs(15));
+}
+
+/// A handler that is always ready must still let others run: tokio's cooperative budget holds.
+fn a_budget_bounds_a_greedy_handler(mode: Mode) {
+    async fn greedy() -> String {
+        let semaphore = tokio::sync::Semaphore::new(1);
+        let mut polls = 0;
+        let mut acquire = std::pin::pin!(async {
+            for _ in 0..1_000 {
+                drop(semaphore.acquire().await);
+            }
+        });
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            acquire.as_mut().poll(cx)
+        })
+        .await;
+        (polls > 1).to_string()
+    }
+    let server = mode.serve(Router::new().route("/", get(greedy)));
+    assert_answers(&server, "/", "true");
+}
+
+fn blocking_handlers_do_not_stop_the_server(mode: Mode) {
+    let block = || async {
+        std::thread::sleep(Duration::from_millis(300));
+        "awake"
+    };
+    let server = mode.serve(app().route("/block", get(block)));
+    let mut blocked: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut blocked {
+        client.send_get("/block");
+    }
+    server.assert_serves("/");
+    for client in &mut blocked {
+        assert_eq!(client.response().text(), "awake");
+    }
+}
+
+fn a_panic_closes_its_own_connection(mode: Mode) {
+    assert_isolates(&mode.serve(app()), "/panic");
+}
+
+fn a_panic_after_waiting_closes_its_own_connection(mode: Mode) {
+    assert_isolates(&mode.serve(app()), "/panic_later");
+}
+
+fn assert_isolates(server: &Server, path: &str) {
+    let mut others: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for other in &mut others {
+        assert_eq!(other.get("/").status, 200);
+    }
+    for _ in 0..4 {
+        server.connect().send_get(path).assert_closed();
+    }
+    for other in &mut others {
+        assert_eq!(other.get("/").text(), "hello");
+    }
+    server.assert_serves("/");
+}
+
+fn a_panic_while_a_request_is_pipelined(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\n\r\nGET /panic HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    assert_eq!(client.response().text(), "hello");
+    client.assert_closed();
+}

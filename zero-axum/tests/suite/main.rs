@@ -1,0 +1,19 @@
+//! Black-box tests over real sockets: what an application and its clients can see must be the same
+//! in every mode. Each `fn(Mode)` listed in `in_every_mode!` becomes three tests.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod basics;
+mod bodies;
+mod cancellation;
+mod connections;
+mod differential;
+mod handlers;
+mod listeners;
+mod malformed;
+mod runtimes;
+mod services;
+mod shutdown;
+mod streaming;
+mod upgrades;

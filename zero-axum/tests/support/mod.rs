@@ -1,0 +1,203 @@
+//! What the black-box tests share: a server in each mode, and a client that sees raw bytes.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+pub(crate) mod client;
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use zero_axum::{
+    Backend, BackendChoice, Config, Dispatch, IntoApp, Io, ShutdownHandle, Stats, serve,
+};
+
+use client::Client;
+
+/// Longer than anything takes on a slow and busy machine; only failing tests wait for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the application under test is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    IoUringInline,
+    IoUringWorkers,
+    Hyper,
+}
+
+impl Mode {
+    /// A small server of this mode.
+    pub(crate) fn config(self) -> Config {
+        let config = Config::default().shards(2).workers(2).connections_max(1024);
+        match self {
+            Mode::IoUringInline => config
+                .backend(BackendChoice::IoUring)
+                .dispatch(Dispatch::Inline),
+            Mode::IoUringWorkers => config
+                .backend(BackendChoice::IoUring)
+                .dispatch(Dispatch::Workers),
+            Mode::Hyper => config.backend(BackendChoice::Hyper),
+        }
+    }
+
+    pub(crate) fn is_io_uring(self) -> bool {
+        self != Mode::Hyper
+    }
+
+    /// Runs one test, unless this machine cannot: then says so, with the kernel's reason.
+    pub(crate) fn run(self, name: &str, test: fn(Mode)) {
+        match self.refusal() {
+            None => test(self),
+            Some(reason) => eprintln!("SKIPPED {name} ({self:?}): io_uring is refused: {reason}"),
+        }
+    }
+
+    /// Asks the kernel itself, not zero: a server that wrongly refuses io_uring must fail tests.
+    fn refusal(self) -> Option<std::io::Error> {
+        if !self.is_io_uring() {
+            return None;
+        }
+        io_uring::IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(4)
+            .err()
+    }
+
+    pub(crate) fn io(self) -> Io {
+        Io::new(self.config()).expect("the kernel offers what the mode needs")
+    }
+
+    /// Serves `app` on a free port of the loopback.
+    pub(crate) fn serve<M>(self, app: impl IntoApp<M>) -> Server {
+        self.serve_with(self.config(), app)
+    }
+
+    pub(crate) fn serve_with<M>(self, config: Config, app: impl IntoApp<M>) -> Server {
+        let mut io = Io::new(config).expect("the kernel offers what the mode needs");
+        io.http_listen(loopback()).unwrap();
+        self.serve_io(io, app)
+    }
+
+    pub(crate) fn serve_io<M>(self, io: Io, app: impl IntoApp<M>) -> Server {
+        let handle = serve(io, app).unwrap();
+        let expected = match self {
+            Mode::Hyper => Backend::Hyper,
+            _ => Backend::IoUring,
+        };
+        assert_eq!(handle.backend(), expected, "is ZERO_BACKEND set?");
+        let addr = handle.local_addr().unwrap();
+        Server { handle, addr }
+    }
+}
+
+/// A running server; dropping it drains it.
+pub(crate) struct Server {
+    pub(crate) handle: ShutdownHandle,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// Proves that the server still serves, on whichever shard the connections land.
+    pub(crate) fn assert_serves(&self, path: &str) {
+        for _ in 0..8 {
+            let response = self.connect().get(path);
+            assert_eq!(response.status, 200, "{}", response.head);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// Ends the server and waits for its end, but not for ever.
+    pub(crate) fn stop(self) {
+        self.handle.shutdown();
+        wait(self.handle);
+    }
+}
+
+/// Waits for a server's end on another thread, but not for ever.
+pub(crate) fn wait(handle: ShutdownHandle) {
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(handle.wait()));
+    end.recv_timeout(PATIENCE)
+        .expect("the server did not end")
+        .expect("the server failed");
+}
+
+pub(crate) fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Tells, once, that it was dropped (or told earlier).
+pub(crate) struct Guard(mpsc::Sender<()>);
+
+impl Guard {
+    pub(crate) fn new() -> (Guard, Dropped) {
+        let (tx, rx) = mpsc::channel();
+        (Guard(tx), Dropped(rx))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Sees the [`Guard`] go.
+pub(crate) struct Dropped(mpsc::Receiver<()>);
+
+impl Dropped {
+    pub(crate) fn wait(&self, what: &str) {
+        self.0
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("was not dropped: {what}"));
+    }
+
+    pub(crate) fn happened(&self) -> bool {
+        self.0.try_recv().is_ok()
+    }
+}
+
+/// Makes a test of each mode out of each `fn(Mode)` named.
+macro_rules! in_every_mode {
+    ($($test:ident,)*) => {
+        $(
+            mod $test {
+                use crate::support::Mode;
+
+                #[test]
+                fn io_uring_inline() {
+                    Mode::IoUringInline.run(stringify!($test), super::$test);
+                }
+
+                #[test]
+                fn io_uring_workers() {
+                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
+                }
+
+                #[test]
+                fn hyper() {
+                    Mode::Hyper.run(stringify!($test), super::$test);
+                }
+            }
+        )*
+    };
+}
+pub(crate) use in_every_mode;

@@ -1,0 +1,118 @@
+//! The request body that handlers see: an [`http_body::Body`] of `Bytes`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::bridge::request_body::BodyReceiver;
+use crate::error::BodyError;
+
+/// The body of a request.
+///
+/// A body that had arrived when the handler was called is a single frame; others stream, and the
+/// peer is held back while they are not polled (by `Config::request_window_bytes`).
+///
+/// # Cancel safety
+/// Polling is cancel safe: a frame is lost only with the body. Dropping the body tells the shard
+/// to skip what still comes.
+pub struct RequestBody(Inner);
+
+enum Inner {
+    Empty,
+    Whole(Bytes),
+    Stream {
+        receiver: BodyReceiver,
+        /// Bytes still to come, when the request declared a length.
+        remaining_bytes: Option<u64>,
+    },
+}
+
+impl RequestBody {
+    /// A body without bytes.
+    pub(crate) fn empty() -> Self {
+        RequestBody(Inner::Empty)
+    }
+
+    /// A body that has arrived.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        match bytes.is_empty() {
+            true => RequestBody(Inner::Empty),
+            false => RequestBody(Inner::Whole(bytes)),
+        }
+    }
+
+    /// A body that is still coming.
+    pub(crate) fn stream(receiver: BodyReceiver, length: Option<u64>) -> Self {
+        RequestBody(Inner::Stream {
+            receiver,
+            remaining_bytes: length,
+        })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Inner::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Inner::Stream {
+                receiver,
+                remaining_bytes,
+            } => {
+                let polled = receiver.poll_frame(cx);
+                if let (Poll::Ready(Some(Ok(frame))), Some(remaining)) = (&polled, remaining_bytes)
+                {
+                    let taken = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    *remaining = remaining.saturating_sub(taken);
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.0 {
+            Inner::Empty => true,
+            Inner::Whole(_) => false,
+            Inner::Stream {
+                remaining_bytes, ..
+            } => remaining_bytes == Some(0),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Empty => SizeHint::with_exact(0),
+            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Stream {
+                remaining_bytes: Some(remaining),
+                ..
+            } => SizeHint::with_exact(*remaining),
+            Inner::Stream { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.0 {
+            Inner::Empty => "Empty",
+            Inner::Whole(_) => "Whole",
+            Inner::Stream { .. } => "Stream",
+        };
+        f.debug_tuple("RequestBody").field(&kind).finish()
+    }
+}

@@ -1,0 +1,292 @@
+//! Three protocols, each on one atomic word that both sides only read-modify-write, so that
+//! neither can miss the other. Modelled under loom (`RUSTFLAGS="--cfg zero_loom"`).
+//!
+//! What the models leave out: the queue beside the word is one cell there, and the bell is a
+//! condition variable rather than an eventfd or a task's waker.
+
+#[cfg(zero_loom)]
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+#[cfg(not(zero_loom))]
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// What wakes a sleeper.
+pub(crate) trait Bell {
+    /// Wakes the sleeper, now or when it next goes to sleep.
+    fn ring(&self);
+}
+
+const AWAKE: u32 = 0;
+const ASLEEP: u32 = 1;
+
+/// One sleeper and any number of wakers: the bell is rung only for a sleeper that sleeps.
+pub(crate) struct Wakeup<B> {
+    state: AtomicU32,
+    bell: B,
+}
+
+impl<B: Bell> Wakeup<B> {
+    pub(crate) fn new(bell: B) -> Self {
+        Wakeup {
+            state: AtomicU32::new(AWAKE),
+            bell,
+        }
+    }
+
+    pub(crate) fn bell(&self) -> &B {
+        &self.bell
+    }
+
+    /// Makes the sleeper look at what was published before this call.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        // Pairs with the swap in `prepare_sleep`: either that one comes first and this one sees
+        // ASLEEP, or this one comes first and releases what was published to it.
+        if self.state.swap(AWAKE, Ordering::AcqRel) == ASLEEP {
+            self.bell.ring();
+        }
+    }
+
+    /// Announces sleep, unless `has_work`. Returns whether to sleep; call [`awake`](Self::awake) after.
+    #[inline]
+    pub(crate) fn prepare_sleep(&self, has_work: impl FnOnce() -> bool) -> bool {
+        // Pairs with the swap in `wake`.
+        self.state.swap(ASLEEP, Ordering::AcqRel);
+        if !has_work() {
+            return true;
+        }
+        self.awake();
+        false
+    }
+
+    /// Ends the sleep. The bell may have been rung in between; it then rings once in vain.
+    #[inline]
+    pub(crate) fn awake(&self) {
+        self.state.swap(AWAKE, Ordering::AcqRel);
+    }
+}
+
+/// Raised by many, lowered by one; only the first to raise it has to tell.
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn new() -> Self {
+        Flag(AtomicBool::new(false))
+    }
+
+    /// Returns whether the caller has to tell: nobody had raised it since it was lowered.
+    #[inline]
+    pub(crate) fn raise(&self) -> bool {
+        // Pairs with the swap in `lower`: what was published before raising is seen after it.
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lowers the flag; look at what it stands for after this, never before.
+    #[inline]
+    pub(crate) fn lower(&self) -> bool {
+        // Pairs with the swap in `raise`.
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+const WAITING: u64 = 1;
+
+/// Bytes one side has taken, so that the other may send more: `taken << 1 | waiting`.
+pub(crate) struct Credit(AtomicU64);
+
+impl Credit {
+    pub(crate) fn new() -> Self {
+        Credit(AtomicU64::new(0))
+    }
+
+    /// Says that `bytes` were taken. Returns whether the other side waits and must be told.
+    #[inline]
+    pub(crate) fn give(&self, bytes: usize) -> bool {
+        // Pairs with the read-modify-write in `wait`: either it sees these bytes, or this sees it wait.
+        let before = self.0.fetch_add((bytes as u64) << 1, Ordering::AcqRel);
+        if before & WAITING == 0 {
+            return false;
+        }
+        self.0.fetch_and(!WAITING, Ordering::AcqRel);
+        true
+    }
+
+    /// Bytes taken so far.
+    #[inline]
+    pub(crate) fn taken(&self) -> u64 {
+        // Pairs with the fetch_add in `give`.
+        self.0.load(Ordering::Acquire) >> 1
+    }
+
+    /// Announces that this side waits for more to be taken; returns what was taken so far. The
+    /// answer may already allow to go on: then the announcement costs one needless telling.
+    #[inline]
+    pub(crate) fn wait(&self) -> u64 {
+        // Pairs with the fetch_add in `give`.
+        self.0.fetch_or(WAITING, Ordering::AcqRel) >> 1
+    }
+}
+
+#[cfg(all(test, not(zero_loom)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    impl Bell for Cell<u32> {
+        fn ring(&self) {
+            self.set(self.get() + 1);
+        }
+    }
+
+    #[test]
+    fn the_bell_rings_only_for_a_sleeper() {
+        let wakeup = Wakeup::new(Cell::new(0));
+        wakeup.wake();
+        assert_eq!(wakeup.bell().get(), 0);
+        assert!(wakeup.prepare_sleep(|| false));
+        wakeup.wake();
+        wakeup.wake();
+        assert_eq!(wakeup.bell().get(), 1);
+        assert!(!wakeup.prepare_sleep(|| true));
+        wakeup.wake();
+        assert_eq!(wakeup.bell().get(), 1);
+    }
+
+    #[test]
+    fn only_the_first_to_raise_tells() {
+        let flag = Flag::new();
+        assert!(flag.raise());
+        assert!(!flag.raise());
+        assert!(flag.lower());
+        assert!(flag.raise());
+    }
+
+    #[test]
+    fn credit_counts_and_tells_who_waits() {
+        let credit = Credit::new();
+        assert!(!credit.give(5));
+        assert_eq!(credit.wait(), 5);
+        assert!(credit.give(2));
+        assert!(!credit.give(1));
+        assert_eq!(credit.taken(), 8);
+    }
+}
+
+#[cfg(all(test, zero_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    /// A bell that remembers being rung, as an eventfd does.
+    struct Remembering {
+        rung: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Remembering {
+        fn new() -> Self {
+            Remembering {
+                rung: Mutex::new(false),
+                changed: Condvar::new(),
+            }
+        }
+
+        fn sleep(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !*rung {
+                rung = self.changed.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+
+    impl Bell for Remembering {
+        fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// A sleeper that would miss a waker deadlocks, which loom reports.
+    #[test]
+    fn loom_no_wake_is_missed() {
+        loom::model(|| {
+            let wakeup = Arc::new(Wakeup::new(Remembering::new()));
+            let published = Arc::new(AtomicU32::new(0));
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (wakeup, published) = (wakeup.clone(), published.clone());
+                    thread::spawn(move || {
+                        published.fetch_add(1, Ordering::Relaxed);
+                        wakeup.wake();
+                    })
+                })
+                .collect();
+            let mut seen = 0;
+            while seen < 2 {
+                if wakeup.prepare_sleep(|| published.load(Ordering::Relaxed) > seen) {
+                    wakeup.bell().sleep();
+                    wakeup.awake();
+                }
+                seen = published.load(Ordering::Relaxed);
+            }
+            wakers.into_iter().for_each(|waker| waker.join().unwrap());
+        });
+    }
+
+    /// Whoever raises a flag that is already up relies on the one who lowers it to look later.
+    #[test]
+    fn loom_what_is_published_before_raising_is_seen_after_lowering() {
+        loom::model(|| {
+            let flag = Arc::new(Flag::new());
+            let published = Arc::new(AtomicU32::new(0));
+            let told = Arc::new(AtomicU32::new(0));
+            let raisers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (flag, published, told) = (flag.clone(), published.clone(), told.clone());
+                    thread::spawn(move || {
+                        published.fetch_add(1, Ordering::Relaxed);
+                        if flag.raise() {
+                            told.fetch_add(1, Ordering::Release);
+                        }
+                    })
+                })
+                .collect();
+            let mut handled = 0;
+            let mut seen = 0;
+            while seen < 2 {
+                if told.load(Ordering::Acquire) > handled {
+                    handled += 1;
+                    flag.lower();
+                    seen = published.load(Ordering::Relaxed);
+                } else {
+                    thread::yield_now();
+                }
+            }
+            raisers.into_iter().for_each(|raiser| raiser.join().unwrap());
+        });
+    }
+
+    /// The spender either sees the bytes or is told of them.
+    #[test]
+    fn loom_credit_is_never_lost() {
+        loom::model(|| {
+            let credit = Arc::new(Credit::new());
+            let told = Arc::new(Remembering::new());
+            let giver = {
+                let (credit, told) = (credit.clone(), told.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        if credit.give(1) {
+                            told.ring();
+                        }
+                    }
+                })
+            };
+            while credit.wait() < 2 {
+                told.sleep();
+            }
+            giver.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! How any thread tells a shard to look at one of its connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::handshake::{Bell, Flag, Wakeup};
+use crate::slots::Key;
+use crate::sys::EventFd;
+
+impl Bell for Arc<EventFd> {
+    fn ring(&self) {
+        // Full is as good as written: the shard will wake. Nothing else can fail on our own eventfd.
+        let _ = self.write();
+    }
+}
+
+/// A shard's mailbox: the keys of connections something happened to, and the shard's wakeup.
+pub(crate) struct Inbox {
+    keys: ArrayQueue<Key>,
+    /// Some key found the queue full: look at every connection.
+    overflowed: AtomicBool,
+    wakeup: Wakeup<Arc<EventFd>>,
+}
+
+impl Inbox {
+    /// Makes an inbox for `connections_max` connections, each of which is in it at most once.
+    ///
+    /// Signals of closed connections may still lie in it, hence twice the room.
+    pub(crate) fn new(connections_max: usize, bell: Arc<EventFd>) -> Arc<Self> {
+        Arc::new(Inbox {
+            keys: ArrayQueue::new(2 * connections_max.max(1)),
+            overflowed: AtomicBool::new(false),
+            wakeup: Wakeup::new(bell),
+        })
+    }
+
+    pub(crate) fn wakeup(&self) -> &Wakeup<Arc<EventFd>> {
+        &self.wakeup
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        // Pairs with the store in `ConnSignal::raise`.
+        self.keys.is_empty() && !self.overflowed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn pop(&self) -> Option<Key> {
+        self.keys.pop()
+    }
+
+    /// Whether keys were lost since the last call.
+    pub(crate) fn take_overflow(&self) -> bool {
+        // Pairs with the store in `ConnSignal::raise`.
+        self.overflowed.load(Ordering::Relaxed) && self.overflowed.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// One connection's way into its shard's inbox.
+pub(crate) struct ConnSignal {
+    key: Key,
+    queued: Flag,
+    inbox: Arc<Inbox>,
+}
+
+impl ConnSignal {
+    pub(crate) fn new(key: Key, inbox: Arc<Inbox>) -> Arc<Self> {
+        Arc::new(ConnSignal {
+            key,
+            queued: Flag::new(),
+            inbox,
+        })
+    }
+
+    /// Makes the shard look at this connection, after what was published before this call.
+    pub(crate) fn raise(&self) {
+        if !self.queued.raise() {
+            return;
+        }
+        if self.inbox.keys.push(self.key).is_err() {
+            // Pairs with the loads in `is_empty` and `take_overflow`.
+            self.inbox.overflowed.store(true, Ordering::Release);
+        }
+        self.inbox.wakeup.wake();
+    }
+
+    /// The shard has taken the key out and is about to look.
+    pub(crate) fn lower(&self) {
+        self.queued.lower();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(index: u32) -> Key {
+        Key {
+            index,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn a_signal_is_queued_once_until_it_is_lowered() {
+        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
+        let signal = ConnSignal::new(key(3), inbox.clone());
+        signal.raise();
+        signal.raise();
+        assert_eq!(inbox.pop(), Some(key(3)));
+        assert_eq!(inbox.pop(), None);
+        signal.lower();
+        signal.raise();
+        assert_eq!(inbox.pop(), Some(key(3)));
+    }
+
+    #[test]
+    fn signals_beyond_the_room_are_not_lost() {
+        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
+        for index in 0..3 {
+            ConnSignal::new(key(index), inbox.clone()).raise();
+        }
+        assert!(!inbox.is_empty());
+        assert!(inbox.take_overflow());
+        assert!(!inbox.take_overflow());
+    }
+}

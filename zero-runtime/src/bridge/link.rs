@@ -1,0 +1,227 @@
+//! A pair of rtrb rings between a shard and a worker: calls one way, answers the other.
+//!
+//! A worker runs user code between two pops, and user code may block. So the worker's port is
+//! not its own: it is borrowed for a pop or a push only, and a relief worker may take over the
+//! link of one that is stuck; the [`Baton`] between them is contended in that moment only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use http::{HeaderMap, Request, response};
+
+use super::baton::Baton;
+use super::handshake::{Bell, Wakeup};
+use super::inbox::{ConnSignal, Inbox};
+use super::reply::ReplyReceiver;
+use crate::body::RequestBody;
+use crate::proto::h1::BodyLength;
+use crate::slots::Key;
+
+/// Calls under way on one link; a shard with more uses another link, or waits.
+pub(crate) const CALLS_MAX: usize = 256;
+
+impl Bell for AtomicWaker {
+    fn ring(&self) {
+        self.wake();
+    }
+}
+
+/// A request and the service to call with it.
+pub(crate) struct Call<S> {
+    pub(crate) conn: Key,
+    pub(crate) service: S,
+    pub(crate) request: Request<RequestBody>,
+    /// For a reply that does not come at once.
+    pub(crate) signal: Arc<ConnSignal>,
+}
+
+/// What became of a call.
+pub(crate) struct Answer {
+    pub(crate) conn: Key,
+    pub(crate) outcome: Outcome,
+}
+
+// Boxing the common case would cost each request an allocation.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Outcome {
+    /// The whole response was there at once.
+    Complete(Complete),
+    /// The handler waits in a task of its own and replies from there.
+    Detached(ReplyReceiver),
+    /// The handler failed or panicked.
+    Failed,
+}
+
+/// A response whose body is at most one piece.
+pub(crate) struct Complete {
+    pub(crate) parts: response::Parts,
+    pub(crate) length: BodyLength,
+    pub(crate) data: Option<Bytes>,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// The worker's end of the rings.
+struct WorkerPort<S> {
+    calls: rtrb::Consumer<Call<S>>,
+    answers: rtrb::Producer<Answer>,
+}
+
+/// What shard and workers share of a link.
+pub(crate) struct Link<S> {
+    port: Baton<WorkerPort<S>>,
+    wakeup: Wakeup<AtomicWaker>,
+    /// Which worker the link belongs to; raised when a relief takes over.
+    epoch: AtomicU64,
+    /// Calls ever taken; a link whose count stands still while calls wait has a stuck worker.
+    taken: AtomicU64,
+    inbox: Arc<Inbox>,
+}
+
+/// The shard's end of a link. After dropping it, [`Link::wake`] lets the worker see that.
+pub(crate) struct ShardPort<S> {
+    pub(crate) link: Arc<Link<S>>,
+    calls: rtrb::Producer<Call<S>>,
+    answers: rtrb::Consumer<Answer>,
+    /// Calls sent whose answers have not come.
+    under_way: usize,
+    sent: u64,
+    /// Sent since the worker was last woken.
+    unannounced: bool,
+    /// `taken` when the shard last looked, and when that was.
+    last_look: (u64, u64),
+}
+
+pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
+    let (call_producer, call_consumer) = rtrb::RingBuffer::new(CALLS_MAX);
+    let (answer_producer, answer_consumer) = rtrb::RingBuffer::new(CALLS_MAX);
+    let port = WorkerPort {
+        calls: call_consumer,
+        answers: answer_producer,
+    };
+    let link = Arc::new(Link {
+        port: Baton::new(port),
+        wakeup: Wakeup::new(AtomicWaker::new()),
+        epoch: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
+        inbox,
+    });
+    ShardPort {
+        link,
+        calls: call_producer,
+        answers: answer_consumer,
+        under_way: 0,
+        sent: 0,
+        unannounced: false,
+        last_look: (0, 0),
+    }
+}
+
+impl<S> ShardPort<S> {
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// Sends a call, or gives it back when the link is full.
+    pub(crate) fn send(&mut self, call: Call<S>) -> Result<(), Call<S>> {
+        // Never more calls under way than answers fit, so that an answer is never refused.
+        if self.under_way == CALLS_MAX {
+            return Err(call);
+        }
+        self.calls.push(call).map_err(|rtrb::PushError::Full(call)| call)?;
+        self.under_way += 1;
+        self.sent += 1;
+        self.unannounced = true;
+        Ok(())
+    }
+
+    /// Wakes the worker if something was sent since the last time: once a batch.
+    pub(crate) fn announce(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.link.wakeup.wake();
+        }
+    }
+
+    pub(crate) fn next_answer(&mut self) -> Option<Answer> {
+        let answer = self.answers.pop().ok()?;
+        self.under_way -= 1;
+        Some(answer)
+    }
+
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// Whether calls wait that no worker has yet taken.
+    pub(crate) fn has_waiting_calls(&self) -> bool {
+        // Relaxed: a late value only delays a relief.
+        self.link.taken.load(Ordering::Relaxed) != self.sent
+    }
+
+    /// Whether calls have waited for `patience_ns` with none being taken.
+    pub(crate) fn is_stuck(&mut self, now_ns: u64, patience_ns: u64) -> bool {
+        let taken = self.link.taken.load(Ordering::Relaxed);
+        if taken == self.sent || taken != self.last_look.0 {
+            self.last_look = (taken, now_ns);
+            return false;
+        }
+        now_ns - self.last_look.1 >= patience_ns
+    }
+
+    /// Takes the link away from its present worker; whoever runs with the returned epoch owns it.
+    pub(crate) fn relieve(&mut self, now_ns: u64) -> u64 {
+        self.last_look.1 = now_ns;
+        // Pairs with the load in `Link::take`.
+        self.link.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// What a worker finds on its link.
+pub(crate) enum Taken<S> {
+    Call(Call<S>),
+    Nothing,
+    /// The link belongs to another worker now.
+    Relieved,
+}
+
+impl<S> Link<S> {
+    /// Takes the next call for the worker of `epoch`.
+    pub(crate) fn take(&self, epoch: u64) -> Taken<S> {
+        // Pairs with the fetch_add in `ShardPort::relieve`.
+        if self.epoch.load(Ordering::Acquire) != epoch {
+            return Taken::Relieved;
+        }
+        match self.port.with(|port| port.calls.pop()) {
+            Ok(call) => {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                Taken::Call(call)
+            }
+            Err(_) => Taken::Nothing,
+        }
+    }
+
+    /// Sends an answer and wakes the shard if it sleeps.
+    pub(crate) fn answer(&self, answer: Answer) {
+        let refused = self.port.with(|port| port.answers.push(answer)).is_err();
+        debug_assert!(!refused, "there is room for an answer to each call");
+        self.inbox.wakeup().wake();
+    }
+
+    /// Whether the worker may sleep; it registers its waker first.
+    pub(crate) fn prepare_sleep(&self, waker: &std::task::Waker) -> bool {
+        self.wakeup.bell().register(waker);
+        self.wakeup
+            .prepare_sleep(|| self.port.with(|port| !port.calls.is_empty()))
+    }
+
+    /// Whether the shard is gone and nothing is left to take.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.port.with(|port| port.calls.is_abandoned() && port.calls.is_empty())
+    }
+
+    /// Wakes whatever worker sleeps on the link.
+    pub(crate) fn wake(&self) {
+        self.wakeup.wake();
+    }
+}

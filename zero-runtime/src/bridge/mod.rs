@@ -1,0 +1,15 @@
+//! The edge to tokio: how a shard and the tasks that run handlers meet without locks.
+//!
+//! Knows threads, wakers and queues; knows nothing of sockets, rings or HTTP's syntax.
+//!
+//! * [`handshake`]: the three protocols on one atomic word each, modelled under loom.
+//! * [`inbox`]: how any thread says "look at this connection".
+//! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
+//! * [`link`]: batches of calls to a worker and their answers.
+
+mod baton;
+pub(crate) mod handshake;
+pub(crate) mod inbox;
+pub(crate) mod link;
+pub(crate) mod reply;
+pub(crate) mod request_body;

@@ -1,0 +1,225 @@
+//! The way of a request's body from its shard to whoever polls it.
+//!
+//! The shard sends what the peer sent, up to a window beyond what was taken; the reader takes
+//! when it likes. Cancel safe on both ends: dropping either tells the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+
+use super::handshake::Credit;
+use super::inbox::ConnSignal;
+use crate::error::BodyError;
+
+/// Pieces between shard and reader; more wait with the shard.
+const ITEMS: usize = 32;
+
+enum Item {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+    Failed(BodyError),
+}
+
+struct Shared {
+    signal: Arc<ConnSignal>,
+    reader: AtomicWaker,
+    credit: Credit,
+    /// The reader has asked for the first time.
+    polled: AtomicBool,
+    /// The reader is gone.
+    dropped: AtomicBool,
+}
+
+/// Makes both ends. With `tell_first_poll` the signal is raised when the reader first asks.
+pub(crate) fn channel(
+    signal: Arc<ConnSignal>,
+    tell_first_poll: bool,
+) -> (BodySender, BodyReceiver) {
+    let (producer, consumer) = rtrb::RingBuffer::new(ITEMS);
+    let shared = Arc::new(Shared {
+        signal,
+        reader: AtomicWaker::new(),
+        credit: Credit::new(),
+        polled: AtomicBool::new(!tell_first_poll),
+        dropped: AtomicBool::new(false),
+    });
+    let sender = BodySender {
+        items: producer,
+        waiting: VecDeque::new(),
+        sent_bytes: 0,
+        ended: false,
+        shared: shared.clone(),
+    };
+    let receiver = BodyReceiver {
+        items: consumer,
+        ended: false,
+        shared,
+    };
+    (sender, receiver)
+}
+
+/// The shard's end.
+pub(crate) struct BodySender {
+    items: rtrb::Producer<Item>,
+    /// What found the ring full, in order.
+    waiting: VecDeque<Item>,
+    sent_bytes: u64,
+    ended: bool,
+    shared: Arc<Shared>,
+}
+
+impl BodySender {
+    /// Sends a piece of the body.
+    pub(crate) fn data(&mut self, data: Bytes) {
+        self.sent_bytes += data.len() as u64;
+        self.send(Item::Data(data));
+    }
+
+    /// Ends the body, with trailers if there are any.
+    pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
+        if let Some(trailers) = trailers {
+            self.send(Item::Trailers(trailers));
+        }
+        self.ended = true;
+        self.send(Item::End);
+    }
+
+    /// Ends the body with an error.
+    pub(crate) fn fail(&mut self, error: BodyError) {
+        self.ended = true;
+        self.send(Item::Failed(error));
+    }
+
+    /// Bytes that may still be sent before the reader has to take some; when there are none, the
+    /// signal is raised once it has.
+    pub(crate) fn room(&mut self, window: usize) -> usize {
+        let unread = |taken: u64| (self.sent_bytes - taken) as usize;
+        let room = window.saturating_sub(unread(self.shared.credit.taken()));
+        if room > 0 && self.waiting.is_empty() {
+            return room;
+        }
+        window.saturating_sub(unread(self.shared.credit.wait()))
+    }
+
+    /// Moves on what found the ring full; call it after each signal.
+    pub(crate) fn flush(&mut self) {
+        let mut moved = false;
+        while let Some(item) = self.waiting.pop_front() {
+            if let Err(rtrb::PushError::Full(item)) = self.items.push(item) {
+                self.waiting.push_front(item);
+                // The next take raises the signal, unless it came before this announcement.
+                self.shared.credit.wait();
+                if self.items.is_full() {
+                    break;
+                }
+                continue;
+            }
+            moved = true;
+        }
+        if moved {
+            self.shared.reader.wake();
+        }
+    }
+
+    /// Whether the reader has asked for the body.
+    pub(crate) fn is_polled(&self) -> bool {
+        // Pairs with the swap in `BodyReceiver::poll_frame`.
+        self.shared.polled.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody will read any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        // Pairs with the store in `BodyReceiver::drop`.
+        self.shared.dropped.load(Ordering::Acquire)
+    }
+
+    fn send(&mut self, item: Item) {
+        self.waiting.push_back(item);
+        self.flush();
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Whatever waits is lost with the connection: the reader sees an incomplete body.
+            let _ = self.items.push(Item::Failed(BodyError::Incomplete));
+        }
+        self.shared.reader.wake();
+    }
+}
+
+/// The reader's end.
+pub(crate) struct BodyReceiver {
+    items: rtrb::Consumer<Item>,
+    ended: bool,
+    shared: Arc<Shared>,
+}
+
+impl BodyReceiver {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if !self.shared.polled.load(Ordering::Relaxed) {
+            // Pairs with the load in `BodySender::is_polled`.
+            self.shared.polled.store(true, Ordering::Release);
+            self.shared.signal.raise();
+        }
+        if let Some(item) = self.take() {
+            return Poll::Ready(item);
+        }
+        self.shared.reader.register(cx.waker());
+        // Looked at before the last take: what the sender pushed before it left is not missed.
+        let sender_is_gone = self.items.is_abandoned();
+        match self.take() {
+            Some(item) => Poll::Ready(item),
+            None if sender_is_gone => {
+                self.ended = true;
+                Poll::Ready(Some(Err(BodyError::Incomplete)))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn take(&mut self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+        let item = self.items.pop().ok()?;
+        let (bytes, answer) = match item {
+            Item::Data(data) => (data.len(), Some(Ok(Frame::data(data)))),
+            Item::Trailers(trailers) => (0, Some(Ok(Frame::trailers(trailers)))),
+            Item::End => {
+                self.ended = true;
+                (0, None)
+            }
+            Item::Failed(error) => {
+                self.ended = true;
+                (0, Some(Err(error)))
+            }
+        };
+        if self.shared.credit.give(bytes) {
+            self.shared.signal.raise();
+        }
+        Some(answer)
+    }
+}
+
+impl Drop for BodyReceiver {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // Pairs with the load in `BodySender::is_abandoned`.
+        self.shared.dropped.store(true, Ordering::Release);
+        self.shared.signal.raise();
+    }
+}

@@ -1,0 +1,229 @@
+//! What a user may choose, with its defaults. Plain wishes: [`Limits`](crate::limits::Limits) is
+//! what they become once checked.
+
+use std::time::Duration;
+
+/// How a server is set up.
+///
+/// Every field has a setter of the same name:
+///
+/// ```ignore
+/// let config = Config::default().shards(2).head_timeout(None);
+/// ```
+///
+/// For every `Option` of a timeout `None` means off. Wrong values are refused, with the remedy, when
+/// the server is made.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads that each run one ring and its connections. Default `None`: one per core that the
+    /// affinity mask and the cgroup's quota really give.
+    pub shards: Option<usize>,
+    /// Whether each shard is bound to a core of its own. Default [`Toggle::Off`].
+    pub pin_shards: Toggle,
+    /// Worker tasks for [`Dispatch::Workers`], and threads of the tokio runtime when one has to be
+    /// built. Default `None`: one per usable core.
+    pub workers: Option<usize>,
+    /// Connections open at once, over all shards; further ones wait in the backlog. Default 65,536.
+    pub connections_max: usize,
+    /// Connections the kernel completes ahead of our accepting them; it cuts this to
+    /// `net.core.somaxconn`. Default 1024.
+    pub backlog: u32,
+    /// Receive buffers per shard, shared by its connections; a power of two. Default 256.
+    pub recv_buffers: u16,
+    /// Size of one receive buffer, in bytes. Default 16 KiB.
+    pub recv_buffer_bytes: u32,
+    /// Size of one pooled buffer in which responses are staged, in bytes. Default 16 KiB.
+    pub write_buffer_bytes: usize,
+    /// Longest request head accepted, in bytes; longer ones are answered 431. Default 417,792, as
+    /// hyper's.
+    pub head_bytes_max: usize,
+    /// Most header fields accepted in a request; more are answered 431. Default 100.
+    pub headers_max: usize,
+    /// Longest request target accepted, in bytes; longer ones are answered 414. Default 65,534,
+    /// the most an `http::Uri` holds.
+    pub uri_bytes_max: usize,
+    /// Bytes of a request's body read ahead of the handler. Default 256 KiB.
+    pub request_window_bytes: usize,
+    /// Bytes of responses queued on a connection before the body is no longer polled. Default
+    /// 256 KiB.
+    pub response_window_bytes: usize,
+    /// Time from the first byte of a request's head to its last; also from accepting to the first
+    /// head. Default 30 s.
+    pub head_timeout: Option<Duration>,
+    /// Time an idle connection is kept after a response. Default 75 s.
+    pub keep_alive_timeout: Option<Duration>,
+    /// Time without a single byte taken by a peer that has bytes to take. Default 60 s.
+    pub write_timeout: Option<Duration>,
+    /// Time to swallow what still arrives after the last response of a closing connection, so that
+    /// no reset destroys that response on its way. Zero closes at once. Default 2 s.
+    pub linger_timeout: Duration,
+    /// Time a graceful shutdown grants to requests in flight before it cuts them; zero cuts at
+    /// once. Default `None`: as long as they take.
+    pub shutdown_timeout: Option<Duration>,
+    /// Whether small writes leave at once (TCP_NODELAY). Default true.
+    pub nodelay: bool,
+    /// Where handlers are first polled. Default [`Dispatch::Inline`].
+    pub dispatch: Dispatch,
+    /// Whether buffers are mapped on huge pages. Default [`Toggle::Off`].
+    pub huge_pages: Toggle,
+    /// What serves. Default [`BackendChoice::Auto`]. The environment variable `ZERO_BACKEND`
+    /// (`auto`, `io_uring` or `hyper`) overrides it.
+    pub backend: BackendChoice,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            shards: None,
+            pin_shards: Toggle::Off,
+            workers: None,
+            connections_max: 65_536,
+            backlog: 1024,
+            recv_buffers: 256,
+            recv_buffer_bytes: 16 * 1024,
+            write_buffer_bytes: 16 * 1024,
+            head_bytes_max: 417_792,
+            headers_max: 100,
+            uri_bytes_max: 65_534,
+            request_window_bytes: 256 * 1024,
+            response_window_bytes: 256 * 1024,
+            head_timeout: Some(Duration::from_secs(30)),
+            keep_alive_timeout: Some(Duration::from_secs(75)),
+            write_timeout: Some(Duration::from_secs(60)),
+            linger_timeout: Duration::from_secs(2),
+            shutdown_timeout: None,
+            nodelay: true,
+            dispatch: Dispatch::Inline,
+            huge_pages: Toggle::Off,
+            backend: BackendChoice::Auto,
+        }
+    }
+}
+
+/// One setter a line: its name is its field's, what it takes converts into the field's type.
+macro_rules! setters {
+    ($($field:ident: $takes:ty,)*) => {
+        impl Config {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Config#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $takes) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    shards: impl Into<Option<usize>>,
+    pin_shards: Toggle,
+    workers: impl Into<Option<usize>>,
+    connections_max: usize,
+    backlog: u32,
+    recv_buffers: u16,
+    recv_buffer_bytes: u32,
+    write_buffer_bytes: usize,
+    head_bytes_max: usize,
+    headers_max: usize,
+    uri_bytes_max: usize,
+    request_window_bytes: usize,
+    response_window_bytes: usize,
+    head_timeout: impl Into<Option<Duration>>,
+    keep_alive_timeout: impl Into<Option<Duration>>,
+    write_timeout: impl Into<Option<Duration>>,
+    linger_timeout: Duration,
+    shutdown_timeout: impl Into<Option<Duration>>,
+    nodelay: bool,
+    dispatch: Dispatch,
+    huge_pages: Toggle,
+    backend: BackendChoice,
+}
+
+/// Whether to use something the machine may or may not offer.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Toggle {
+    /// Do without it.
+    #[default]
+    Off,
+    /// Use it, whatever the machine looks like.
+    On,
+    /// Use it where the machine offers it and it is likely to help.
+    Auto,
+}
+
+/// Where a handler is first polled.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dispatch {
+    /// On the shard that received the request; a handler that waits moves to a worker.
+    #[default]
+    Inline,
+    /// On a worker of the tokio runtime, always: for handlers that compute for long or block.
+    Workers,
+}
+
+/// What serves the connections.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BackendChoice {
+    /// io_uring if the kernel allows it, else hyper on tokio.
+    #[default]
+    Auto,
+    /// io_uring; an error if the kernel refuses it.
+    IoUring,
+    /// hyper on tokio.
+    Hyper,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_the_docs_state() {
+        let config = Config::default();
+        assert_eq!(config.shards, None);
+        assert_eq!(config.pin_shards, Toggle::Off);
+        assert_eq!(config.workers, None);
+        assert_eq!(config.connections_max, 65_536);
+        assert_eq!(config.backlog, 1024);
+        assert_eq!(config.recv_buffers, 256);
+        assert_eq!(config.recv_buffer_bytes, 16_384);
+        assert_eq!(config.write_buffer_bytes, 16_384);
+        assert_eq!(config.head_bytes_max, 417_792);
+        assert_eq!(config.headers_max, 100);
+        assert_eq!(config.uri_bytes_max, 65_534);
+        assert_eq!(config.request_window_bytes, 262_144);
+        assert_eq!(config.response_window_bytes, 262_144);
+        assert_eq!(config.head_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(config.keep_alive_timeout, Some(Duration::from_secs(75)));
+        assert_eq!(config.write_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.linger_timeout, Duration::from_secs(2));
+        assert_eq!(config.shutdown_timeout, None);
+        assert!(config.nodelay);
+        assert_eq!(config.dispatch, Dispatch::Inline);
+        assert_eq!(config.huge_pages, Toggle::Off);
+        assert_eq!(config.backend, BackendChoice::Auto);
+    }
+
+    #[test]
+    fn setters_chain_and_take_plain_values_or_none() {
+        let config = Config::default()
+            .shards(2)
+            .workers(Some(3))
+            .head_timeout(None)
+            .write_timeout(Duration::from_secs(1))
+            .nodelay(false)
+            .dispatch(Dispatch::Workers);
+        assert_eq!(config.shards, Some(2));
+        assert_eq!(config.workers, Some(3));
+        assert_eq!(config.head_timeout, None);
+        assert_eq!(config.write_timeout, Some(Duration::from_secs(1)));
+        assert!(!config.nodelay);
+        assert_eq!(config.dispatch, Dispatch::Workers);
+    }
+}

@@ -1,0 +1,190 @@
+//! Drives one call of a service: readiness, the call, the response's body, into a sink.
+//!
+//! Knows neither shard nor worker; both poll it, and a driver that began on one may end on another.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use crate::body::RequestBody;
+use crate::error::BoxError;
+use crate::proto::h1::BodyLength;
+use crate::service::HttpService;
+
+/// Where a response goes.
+pub(crate) trait Sink {
+    /// Takes the head; an error ends the exchange without further pieces.
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()>;
+    /// Whether another piece of the body is welcome. If not, the sink sees to it that the driver
+    /// is polled again.
+    fn has_room(&mut self) -> bool;
+    /// Takes a piece of the body.
+    fn data(&mut self, data: Bytes);
+    /// The response is complete.
+    fn end(&mut self, trailers: Option<HeaderMap>);
+}
+
+/// How a driven call ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The sink has the whole response.
+    Complete,
+    /// The service or the body failed.
+    Failed(BoxError),
+    /// The sink refused the response.
+    Refused,
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<S: HttpService> {
+        Idle,
+        Waiting { service: S, request: Option<Request<RequestBody>> },
+        Calling { #[pin] future: S::Future },
+        Sending { #[pin] body: S::Body },
+    }
+}
+
+pin_project! {
+    /// One call on its way. Reusable: after it has ended it may be started again.
+    pub(crate) struct Driver<S: HttpService> {
+        #[pin]
+        stage: Stage<S>,
+        is_head: bool,
+    }
+}
+
+impl<S: HttpService> Driver<S> {
+    pub(crate) fn idle() -> Self {
+        Driver {
+            stage: Stage::Idle,
+            is_head: false,
+        }
+    }
+
+    /// Begins a call; what an earlier one left is dropped.
+    pub(crate) fn start(self: Pin<&mut Self>, service: S, request: Request<RequestBody>) {
+        let mut this = self.project();
+        *this.is_head = request.method() == Method::HEAD;
+        this.stage.set(Stage::Waiting {
+            service,
+            request: Some(request),
+        });
+    }
+
+    /// Drops whatever is under way.
+    pub(crate) fn stop(self: Pin<&mut Self>) {
+        self.project().stage.set(Stage::Idle);
+    }
+
+    /// Drives the call as far as it goes now. Once it is ready the driver is idle.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+    ) -> Poll<Ended> {
+        let ended = ready!(self.as_mut().advance(cx, sink));
+        self.stop();
+        Poll::Ready(ended)
+    }
+
+    fn advance(self: Pin<&mut Self>, cx: &mut Context<'_>, sink: &mut impl Sink) -> Poll<Ended> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Idle => unreachable!("a driver is started before it is polled"),
+                StageProjection::Waiting { service, request } => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        return Poll::Ready(Ended::Failed(error.into()));
+                    }
+                    let request = request.take().expect("a request is called with once");
+                    let future = service.call(request);
+                    this.stage.set(Stage::Calling { future });
+                }
+                StageProjection::Calling { future } => {
+                    let response = match ready!(future.poll(cx)) {
+                        Ok(response) => response,
+                        Err(error) => return Poll::Ready(Ended::Failed(error.into())),
+                    };
+                    match send_head(response, *this.is_head, sink) {
+                        Ok(Some(body)) => this.stage.set(Stage::Sending { body }),
+                        Ok(None) => return Poll::Ready(Ended::Complete),
+                        Err(()) => return Poll::Ready(Ended::Refused),
+                    }
+                }
+                StageProjection::Sending { body } => return send_body(body, cx, sink),
+            }
+        }
+    }
+}
+
+/// Sends the head; gives back the body if it is to be polled.
+fn send_head<B: Body>(
+    response: Response<B>,
+    is_head: bool,
+    sink: &mut impl Sink,
+) -> Result<Option<B>, ()> {
+    let (parts, body) = response.into_parts();
+    let length = match body.size_hint().exact() {
+        Some(bytes) => BodyLength::Known(bytes),
+        None => BodyLength::Unknown,
+    };
+    let bodyless = is_head || is_bodyless(parts.status) || body.is_end_stream();
+    sink.head(parts, length)?;
+    if bodyless {
+        sink.end(None);
+        return Ok(None);
+    }
+    Ok(Some(body))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+//# any response with a 1xx (Informational), 204 (No Content), or 304 (Not Modified) status code
+//# is always terminated by the first empty line after the header fields
+fn is_bodyless(status: StatusCode) -> bool {
+    status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+fn send_body<B>(mut body: Pin<&mut B>, cx: &mut Context<'_>, sink: &mut impl Sink) -> Poll<Ended>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    loop {
+        if !sink.has_room() {
+            return Poll::Pending;
+        }
+        let frame = match ready!(body.as_mut().poll_frame(cx)) {
+            None => {
+                sink.end(None);
+                return Poll::Ready(Ended::Complete);
+            }
+            Some(Err(error)) => return Poll::Ready(Ended::Failed(error.into())),
+            Some(Ok(frame)) => frame,
+        };
+        match frame.into_data() {
+            Ok(mut data) => {
+                if data.has_remaining() {
+                    sink.data(data.copy_to_bytes(data.remaining()));
+                }
+                if body.is_end_stream() {
+                    sink.end(None);
+                    return Poll::Ready(Ended::Complete);
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    sink.end(Some(trailers));
+                    return Poll::Ready(Ended::Complete);
+                }
+                // An unknown kind of frame has no form in HTTP/1.
+            }
+        }
+    }
+}

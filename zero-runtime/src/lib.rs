@@ -1,0 +1,55 @@
+//! Serving shards for Linux: one thread and one io_uring each, parsing HTTP and feeding requests
+//! to unchanged tower services.
+//!
+//! Most users want `zero-axum`, which serves an axum application with this crate. What is here
+//! serves any `tower::Service<http::Request<RequestBody>>`:
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//! use zero_runtime::service::Shared;
+//! use zero_runtime::{Config, Io, RequestBody};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut io = Io::new(Config::default())?;
+//! io.http_listen(([127, 0, 0, 1], 3000).into())?;
+//! let hello = tower::service_fn(|_: http::Request<RequestBody>| async {
+//!     Ok::<_, Infallible>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from("hello"))))
+//! });
+//! io.serve(Shared(hello))?.wait()
+//! # }
+//! ```
+//!
+//! The tour of the design is in `ARCHITECTURE.md` beside this crate's manifest.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod config;
+pub mod error;
+pub mod lifecycle;
+pub mod limits;
+pub mod service;
+pub mod stats;
+
+mod body;
+mod bridge;
+mod cpus;
+mod driver;
+mod pool;
+mod proto;
+mod ring;
+mod server;
+mod shard;
+#[cfg(test)]
+mod sim;
+mod slots;
+mod sys;
+mod time;
+mod timer;
+mod worker;
+
+pub use body::RequestBody;
+pub use config::{BackendChoice, Config, Dispatch, Toggle};
+pub use error::{BodyError, BoxError};
+pub use lifecycle::{Backend, Serving, ShutdownHandle};
+pub use limits::Limits;
+pub use server::{EndpointId, Io};
+pub use stats::Stats;

@@ -1,0 +1,5 @@
+//! Buffers that are reused: nothing here is given back to the allocator while a shard runs.
+
+pub mod arena;
+pub mod region;
+pub mod write_buf;

@@ -1,0 +1,131 @@
+//! The edge to the kernel: what a shard may ask of it, and the facts that come back.
+//!
+//! Owns sockets' operations and every byte the kernel may touch. Knows nothing of HTTP, tokio or
+//! connections' states. [`uring::Uring`] is the real edge, `sim::SimRing` the seeded one of the
+//! tests; a shard cannot tell them apart.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::pool::write_buf::WriteBuf;
+use crate::slots::Key;
+use crate::time::Now;
+
+/// Which of a shard's listeners, by position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenerId(pub u32);
+
+/// One typed fact from the kernel.
+pub enum Completion<R: Ring + ?Sized> {
+    /// A connection was accepted, or accepting failed. Without `more` accepting has ended and
+    /// must be armed again.
+    Accepted {
+        /// The listener it came from.
+        listener: ListenerId,
+        /// The new socket, or why there is none.
+        result: io::Result<R::Socket>,
+        /// Whether further completions of this kind will come unasked.
+        more: bool,
+    },
+    /// Bytes arrived in a buffer of the ring: `None` is the peer's end of stream. Without `more`
+    /// receiving has ended and must be armed again.
+    Received {
+        /// The connection.
+        conn: Key,
+        /// The bytes, on loan from the ring.
+        result: io::Result<Option<R::Lease>>,
+        /// Whether further completions of this kind will come unasked.
+        more: bool,
+    },
+    /// A [`Ring::recv_into`] ended: `result` bytes were appended to `buf`, 0 at end of stream.
+    ReceivedInto {
+        /// The connection.
+        conn: Key,
+        /// The buffer that went in.
+        buf: BytesMut,
+        /// How many bytes were appended.
+        result: io::Result<usize>,
+    },
+    /// A send ended: `result` bytes of `buf` are already taken off its front.
+    Sent {
+        /// The connection.
+        conn: Key,
+        /// What went in, less what was sent.
+        buf: WriteBuf,
+        /// How many bytes the kernel took.
+        result: io::Result<usize>,
+    },
+    /// Somebody called the shard's wakeup.
+    Woken,
+}
+
+/// How long a turn may wait for a fact.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Not at all: submit, reap what is there.
+    Poll,
+    /// Until a fact comes or this much time has passed.
+    AtMost(Duration),
+    /// Until a fact comes.
+    Forever,
+}
+
+/// What a shard asks of the kernel.
+///
+/// At most one operation of each kind is in flight per connection, so `(conn, kind)` names it:
+/// asking for a second one while the first is in flight is a bug and panics. Everything handed in
+/// is owned by the ring until its completion, so nothing can be freed while the kernel writes to it.
+pub trait Ring {
+    /// A connected socket.
+    type Socket;
+    /// Received bytes on loan; dropping it gives the buffer back to the kernel.
+    type Lease: Deref<Target = [u8]>;
+
+    /// The present instant on this ring's clock.
+    fn now(&self) -> Now;
+
+    /// Accepts until told otherwise.
+    fn arm_accept(&mut self, listener: ListenerId);
+    /// Asks that accepting ends; an `Accepted` without `more` follows if it was armed.
+    fn cancel_accept(&mut self, listener: ListenerId);
+    /// Closes a listener: later connects are refused. Accepting must have ended.
+    fn close_listener(&mut self, listener: ListenerId);
+
+    /// Receives into buffers the kernel picks, until told otherwise.
+    fn arm_recv(&mut self, conn: Key, socket: &Self::Socket);
+    /// Receives once, appending to the spare capacity of `buf`, which must not be empty.
+    fn recv_into(&mut self, conn: Key, socket: &Self::Socket, buf: BytesMut);
+    /// Asks that receiving ends; a `Received` without `more` or a `ReceivedInto` follows.
+    fn cancel_recv(&mut self, conn: Key);
+    /// Sends all of `buf`, or as much as one operation takes.
+    fn send(&mut self, conn: Key, socket: &Self::Socket, buf: WriteBuf);
+    /// Asks that the send in flight ends; its `Sent` follows.
+    fn cancel_send(&mut self, conn: Key);
+
+    /// Ends the write side: the peer sees end of stream after what was sent.
+    fn shutdown_write(&mut self, socket: &Self::Socket);
+    /// Makes the peer see a reset rather than an orderly end when the socket is closed.
+    fn reset_on_close(&mut self, socket: &Self::Socket);
+    /// Gives a socket back. No operation may be in flight on it.
+    fn close(&mut self, socket: Self::Socket);
+    /// The other end's address, where it has one.
+    fn peer_addr(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
+
+    /// Submits all that was asked, waits as told, and collects completions.
+    ///
+    /// # Errors
+    /// Only what makes the ring unusable; passing trouble is retried and counted inside.
+    fn turn(&mut self, wait: Wait) -> io::Result<()>;
+    /// The next collected completion.
+    fn next_completion(&mut self) -> Option<Completion<Self>>;
+}
+
+pub mod listener;
+pub mod probe;
+mod recv_ring;
+pub mod uring;
+mod user_data;

@@ -1,0 +1,572 @@
+//! The real edge: one io_uring, its operations in flight, and the facts they turn into.
+//!
+//! Owns every buffer from the moment an operation is asked for until its completion. Knows
+//! sockets and buffers; knows nothing of HTTP.
+//!
+//! The invariant all unsafe code here rests on: **memory named by a submission stays in `ops`,
+//! untouched, until the terminal completion of that submission has been seen**; when the ring is
+//! dropped before that, the memory is leaked rather than freed.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use socket2::SockRef;
+
+use super::recv_ring::{GROUP, Lease, RecvRing};
+use super::user_data::{Kind, OpName};
+use super::{Completion, ListenerId, Ring, Wait};
+use crate::config::Toggle;
+use crate::pool::write_buf::WriteBuf;
+use crate::slots::Key;
+use crate::stats::ShardCounters;
+use crate::sys::EventFd;
+use crate::time::{Clock, Now};
+
+/// Submissions queued between two enters; more wait in memory.
+const SQ_ENTRIES: u32 = 512;
+/// Completions the kernel can post between two reaps; beyond them it keeps them back and says so.
+const CQ_ENTRIES: u32 = 8192;
+/// Slices of one vectored send.
+const SLICES_MAX: usize = 32;
+/// Spare message headers kept for reuse.
+const MESSAGES_KEPT: usize = 64;
+/// How long dropping a ring waits for its operations before it leaks their memory.
+const DROP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a ring is made of.
+pub struct UringConfig {
+    /// Sockets that already listen, in the order of their [`ListenerId`]s.
+    pub listeners: Vec<TcpListener>,
+    /// How many receive buffers, a power of two.
+    pub recv_buffers: u16,
+    /// Size of a receive buffer, in bytes.
+    pub recv_buffer_bytes: u32,
+    /// Whether to back the receive buffers with huge pages.
+    pub huge_pages: Toggle,
+    /// Written by whoever wants the shard's attention.
+    pub wakeup: Arc<EventFd>,
+    /// Where to count.
+    pub counters: Arc<ShardCounters>,
+}
+
+/// What is in flight on one connection.
+#[derive(Default)]
+struct ConnOps {
+    recv: RecvOp,
+    send: Option<SendOp>,
+}
+
+#[derive(Default)]
+enum RecvOp {
+    #[default]
+    Idle,
+    Multishot,
+    /// The kernel writes into the spare capacity.
+    Into(BytesMut),
+}
+
+/// The kernel reads the buffer, and the message header when there is one.
+struct SendOp {
+    buf: WriteBuf,
+    message: Option<Box<Message>>,
+}
+
+/// A message header and the slices it points to, at addresses that do not change.
+struct Message {
+    header: libc::msghdr,
+    slices: [libc::iovec; SLICES_MAX],
+}
+
+struct ListenerState {
+    socket: Option<TcpListener>,
+    armed: bool,
+}
+
+/// A completion as the kernel posted it.
+#[derive(Clone, Copy)]
+struct Raw {
+    user_data: u64,
+    result: i32,
+    flags: u32,
+}
+
+/// One io_uring with everything in flight on it.
+pub struct Uring {
+    ring: IoUring,
+    recv_ring: Rc<RecvRing>,
+    ops: Vec<ConnOps>,
+    listeners: Vec<ListenerState>,
+    /// Submissions that found the queue full, in order.
+    staged: VecDeque<squeue::Entry>,
+    reaped: VecDeque<Raw>,
+    /// Submissions whose terminal completion has not been seen.
+    in_flight: usize,
+    messages: Vec<Box<Message>>,
+    wakeup: Arc<EventFd>,
+    /// Where the kernel puts the eventfd's count.
+    wake_count: Box<u64>,
+    clock: Clock,
+    counters: Arc<ShardCounters>,
+}
+
+impl Uring {
+    /// Sets a ring up; call it on the thread that will use it.
+    ///
+    /// # Errors
+    /// What the kernel refused, as it said it.
+    pub fn new(config: UringConfig) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(CQ_ENTRIES)
+            .build(SQ_ENTRIES)?;
+        let recv_ring = RecvRing::new(
+            config.recv_buffers,
+            config.recv_buffer_bytes,
+            config.huge_pages,
+        )?;
+        recv_ring.register(&ring.submitter())?;
+        let listeners = config.listeners.into_iter().map(|socket| ListenerState {
+            socket: Some(socket),
+            armed: false,
+        });
+        let mut uring = Uring {
+            ring,
+            recv_ring,
+            ops: Vec::new(),
+            listeners: listeners.collect(),
+            staged: VecDeque::new(),
+            reaped: VecDeque::with_capacity(CQ_ENTRIES as usize / 8),
+            in_flight: 0,
+            messages: Vec::new(),
+            wakeup: config.wakeup,
+            wake_count: Box::new(0),
+            clock: Clock::new(),
+            counters: config.counters,
+        };
+        uring.arm_wakeup();
+        Ok(uring)
+    }
+
+    fn ops(&mut self, conn: Key) -> &mut ConnOps {
+        let index = conn.index as usize;
+        if index >= self.ops.len() {
+            self.ops.resize_with(index + 1, ConnOps::default);
+        }
+        &mut self.ops[index]
+    }
+
+    /// Queues a submission; everything it points to must already be owned by `self`.
+    fn push(&mut self, entry: squeue::Entry, name: OpName) {
+        self.in_flight += 1;
+        let entry = entry.user_data(name.encode());
+        if !self.staged.is_empty() {
+            return self.staged.push_back(entry);
+        }
+        // SAFETY: the file's invariant: what the entry points to stays until its completion.
+        if unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.staged.push_back(entry);
+        }
+    }
+
+    /// Moves what had to wait into the submission queue, as far as there is room.
+    fn unstage(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.staged.front() {
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(entry) }.is_err() {
+                return;
+            }
+            self.staged.pop_front();
+        }
+    }
+
+    fn arm_wakeup(&mut self) {
+        let count: *mut u64 = &mut *self.wake_count;
+        let entry = opcode::Read::new(fd(&*self.wakeup), count.cast(), size_of::<u64>() as u32);
+        let nobody = Key {
+            index: 0,
+            generation: 0,
+        };
+        self.push(entry.build(), OpName::new(Kind::Wake, nobody));
+    }
+
+    fn cancel(&mut self, name: OpName) {
+        let entry = opcode::AsyncCancel::new(name.encode()).build();
+        self.push(entry, OpName::new(Kind::Cancel, name.key));
+    }
+
+    /// Whether an enter would find nothing to do.
+    fn nothing_to_enter_for(&mut self) -> bool {
+        let queue = self.ring.submission();
+        queue.is_empty() && !queue.taskrun() && !queue.cq_overflow()
+    }
+
+    /// One `io_uring_enter`. Passing trouble is counted and not an error: what was not submitted
+    /// stays queued, what was not reaped stays posted.
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        if self.ring.submission().cq_overflow() {
+            self.counters.cq_overflows.add(1);
+        }
+        self.counters.enters.add(1);
+        let submitter = self.ring.submitter();
+        let entered = match wait {
+            Wait::Poll => submitter.submit(),
+            Wait::Forever => submitter.submit_and_wait(1),
+            Wait::AtMost(time) => {
+                let time = Timespec::from(time);
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
+        let Err(error) = entered else { return Ok(()) };
+        match error.raw_os_error() {
+            Some(libc::ETIME) => Ok(()),
+            Some(libc::EINTR) => {
+                self.counters.enter_retries.add(1);
+                Ok(())
+            }
+            // EBUSY: completions wait to be reaped. EAGAIN: the kernel is short of memory.
+            Some(libc::EBUSY | libc::EAGAIN) => {
+                self.counters.enter_retries.add(1);
+                if self.ring.completion().is_empty() {
+                    // Nothing to reap would free memory: give others a chance to.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn reap(&mut self) {
+        for entry in self.ring.completion() {
+            self.reaped.push_back(Raw {
+                user_data: entry.user_data(),
+                result: entry.result(),
+                flags: entry.flags(),
+            });
+        }
+    }
+
+    /// Turns one posted completion into a fact, if it says anything to a shard.
+    fn react(&mut self, raw: Raw) -> Option<Completion<Self>> {
+        let name = OpName::decode(raw.user_data);
+        let more = cqueue::more(raw.flags);
+        if !more {
+            self.in_flight -= 1;
+        }
+        match name.kind {
+            Kind::Cancel => None,
+            Kind::Wake => {
+                self.arm_wakeup();
+                self.counters.wakes.add(1);
+                Some(Completion::Woken)
+            }
+            Kind::Accept => Some(self.accepted(ListenerId(name.key.index), raw, more)),
+            Kind::Recv => Some(self.received(name.key, raw, more)),
+            Kind::RecvInto => Some(self.received_into(name.key, raw)),
+            Kind::Send => Some(self.sent(name.key, raw)),
+        }
+    }
+
+    fn accepted(&mut self, listener: ListenerId, raw: Raw, more: bool) -> Completion<Self> {
+        self.listeners[listener.0 as usize].armed = more;
+        // SAFETY: the kernel has just opened this descriptor for us and told nobody else.
+        let socket = |fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+        Completion::Accepted {
+            listener,
+            result: outcome(raw.result).map(socket),
+            more,
+        }
+    }
+
+    fn received(&mut self, conn: Key, raw: Raw, more: bool) -> Completion<Self> {
+        if !more {
+            self.ops(conn).recv = RecvOp::Idle;
+        }
+        let lease = cqueue::buffer_select(raw.flags).map(|id| {
+            let len = raw.result.max(0) as usize;
+            // SAFETY: this completion handed buffer `id` back, and it is reacted to once.
+            unsafe { self.recv_ring.lease(id, len) }
+        });
+        let result = match outcome(raw.result) {
+            Err(error) => Err(error),
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(lease),
+        };
+        Completion::Received { conn, result, more }
+    }
+
+    fn received_into(&mut self, conn: Key, raw: Raw) -> Completion<Self> {
+        let RecvOp::Into(mut buf) = mem::take(&mut self.ops(conn).recv) else {
+            unreachable!("a receive completed that was not in flight");
+        };
+        let result = outcome(raw.result);
+        if let Ok(received) = result {
+            let filled = buf.len() + received;
+            assert!(filled <= buf.capacity());
+            // SAFETY: the kernel has written `received` bytes at the start of the spare capacity.
+            unsafe { buf.set_len(filled) };
+        }
+        Completion::ReceivedInto { conn, buf, result }
+    }
+
+    fn sent(&mut self, conn: Key, raw: Raw) -> Completion<Self> {
+        let Some(SendOp { mut buf, message }) = self.ops(conn).send.take() else {
+            unreachable!("a send completed that was not in flight");
+        };
+        if let Some(message) = message
+            && self.messages.len() < MESSAGES_KEPT
+        {
+            self.messages.push(message);
+        }
+        let result = outcome(raw.result);
+        if let Ok(sent) = result {
+            if sent < buf.len() {
+                self.counters.short_sends.add(1);
+            }
+            buf.advance(sent);
+        }
+        Completion::Sent { conn, buf, result }
+    }
+
+    /// Points a message at the unsent slices of `buf`.
+    fn message(&mut self, buf: &WriteBuf) -> Box<Message> {
+        let mut message = self.messages.pop().unwrap_or_else(|| Box::new(EMPTY));
+        let mut count = 0;
+        for (place, slice) in message.slices.iter_mut().zip(buf.slices(SLICES_MAX)) {
+            place.iov_base = slice.as_ptr().cast_mut().cast();
+            place.iov_len = slice.len();
+            count += 1;
+        }
+        message.header.msg_iov = message.slices.as_mut_ptr();
+        message.header.msg_iovlen = count;
+        message
+    }
+
+    /// Cancels everything and reaps until nothing is in flight, or patience ends.
+    fn cancel_all(&mut self) -> io::Result<()> {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::any().all()).build();
+        let nobody = Key {
+            index: 0,
+            generation: 0,
+        };
+        self.push(entry, OpName::new(Kind::Cancel, nobody));
+        let give_up_ns = self.clock.now().deadline(DROP_PATIENCE);
+        while self.in_flight > 0 && self.clock.now().mono_ns < give_up_ns {
+            self.unstage();
+            self.enter(Wait::AtMost(Duration::from_millis(50)))?;
+            self.reap();
+            while let Some(raw) = self.reaped.pop_front() {
+                self.settle(raw);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a completion that nobody will hear of: what it carries is given back.
+    fn settle(&mut self, raw: Raw) {
+        match OpName::decode(raw.user_data).kind {
+            // Not re-armed, unlike in `react`.
+            Kind::Wake | Kind::Cancel => self.in_flight -= 1,
+            _ => drop(self.react(raw)),
+        }
+    }
+}
+
+/// A message that points nowhere.
+const EMPTY: Message = Message {
+    header: libc::msghdr {
+        msg_name: std::ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: std::ptr::null_mut(),
+        msg_iovlen: 0,
+        msg_control: std::ptr::null_mut(),
+        msg_controllen: 0,
+        msg_flags: 0,
+    },
+    slices: [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; SLICES_MAX],
+};
+
+impl Ring for Uring {
+    type Socket = OwnedFd;
+    type Lease = Lease;
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn arm_accept(&mut self, listener: ListenerId) {
+        let state = &mut self.listeners[listener.0 as usize];
+        assert!(!state.armed, "accepting is armed once");
+        let socket = state.socket.as_ref().expect("the listener is open");
+        state.armed = true;
+        // Blocking sockets: io_uring waits itself, and would answer EAGAIN to others.
+        let entry = opcode::AcceptMulti::new(fd(socket)).flags(libc::SOCK_CLOEXEC);
+        self.push(entry.build(), accept_name(listener));
+    }
+
+    fn cancel_accept(&mut self, listener: ListenerId) {
+        if self.listeners[listener.0 as usize].armed {
+            self.cancel(accept_name(listener));
+        }
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) {
+        let state = &mut self.listeners[listener.0 as usize];
+        assert!(!state.armed, "a listener is closed after accepting has ended");
+        state.socket = None;
+    }
+
+    fn arm_recv(&mut self, conn: Key, socket: &OwnedFd) {
+        let recv = &mut self.ops(conn).recv;
+        assert!(matches!(recv, RecvOp::Idle), "one receive at a time");
+        *recv = RecvOp::Multishot;
+        let entry = opcode::RecvMulti::new(fd(socket), GROUP).build();
+        self.push(entry, OpName::new(Kind::Recv, conn));
+    }
+
+    fn recv_into(&mut self, conn: Key, socket: &OwnedFd, mut buf: BytesMut) {
+        let spare = buf.spare_capacity_mut();
+        assert!(!spare.is_empty(), "a receive needs room");
+        let len = u32::try_from(spare.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Recv::new(fd(socket), spare.as_mut_ptr().cast(), len).build();
+        let recv = &mut self.ops(conn).recv;
+        assert!(matches!(recv, RecvOp::Idle), "one receive at a time");
+        *recv = RecvOp::Into(buf);
+        self.push(entry, OpName::new(Kind::RecvInto, conn));
+    }
+
+    fn cancel_recv(&mut self, conn: Key) {
+        match self.ops(conn).recv {
+            RecvOp::Idle => {}
+            RecvOp::Multishot => self.cancel(OpName::new(Kind::Recv, conn)),
+            RecvOp::Into(_) => self.cancel(OpName::new(Kind::RecvInto, conn)),
+        }
+    }
+
+    fn send(&mut self, conn: Key, socket: &OwnedFd, buf: WriteBuf) {
+        assert!(!buf.is_empty(), "a send carries something");
+        assert!(self.ops(conn).send.is_none(), "one send at a time");
+        self.counters.sends.add(1);
+        let socket = fd(socket);
+        let (entry, message) = if buf.is_flat() {
+            let flat = buf.slices(1).next().expect("the buffer is not empty");
+            let len = u32::try_from(flat.len()).unwrap_or(u32::MAX);
+            let entry = opcode::Send::new(socket, flat.as_ptr(), len).flags(libc::MSG_NOSIGNAL);
+            (entry.build(), None)
+        } else {
+            let message = self.message(&buf);
+            let entry =
+                opcode::SendMsg::new(socket, &message.header).flags(libc::MSG_NOSIGNAL as u32);
+            (entry.build(), Some(message))
+        };
+        // Moving the buffer and the box moves neither the bytes nor the header they point to.
+        self.ops(conn).send = Some(SendOp { buf, message });
+        self.push(entry, OpName::new(Kind::Send, conn));
+    }
+
+    fn cancel_send(&mut self, conn: Key) {
+        if self.ops(conn).send.is_some() {
+            self.cancel(OpName::new(Kind::Send, conn));
+        }
+    }
+
+    fn shutdown_write(&mut self, socket: &OwnedFd) {
+        // Fails only when the peer is already gone, which the receive side will say.
+        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+    }
+
+    fn reset_on_close(&mut self, socket: &OwnedFd) {
+        // A socket that cannot be told lingers instead; the peer then sees an orderly end.
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        drop(socket);
+    }
+
+    fn peer_addr(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {
+        let address = SockRef::from(socket).peer_addr()?;
+        let address = address.as_socket();
+        address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    }
+
+    fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        debug_assert!(self.reaped.is_empty(), "completions are taken before the next turn");
+        self.unstage();
+        // What did not fit must not wait for a fact that its own submission would bring.
+        let wait = match self.staged.is_empty() {
+            true => wait,
+            false => Wait::Poll,
+        };
+        if wait != Wait::Poll || !self.nothing_to_enter_for() {
+            self.enter(wait)?;
+        }
+        self.reap();
+        Ok(())
+    }
+
+    fn next_completion(&mut self) -> Option<Completion<Self>> {
+        while let Some(raw) = self.reaped.pop_front() {
+            if let Some(completion) = self.react(raw) {
+                return Some(completion);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        while let Some(raw) = self.reaped.pop_front() {
+            self.settle(raw);
+        }
+        let ended = self.cancel_all();
+        if ended.is_err() || self.in_flight > 0 {
+            tracing::error!(
+                in_flight = self.in_flight,
+                "operations did not end; their memory is leaked rather than freed under the kernel"
+            );
+            mem::forget(mem::take(&mut self.ops));
+            mem::forget(mem::take(&mut self.wake_count));
+            mem::forget(self.recv_ring.clone());
+        }
+    }
+}
+
+fn accept_name(listener: ListenerId) -> OpName {
+    let key = Key {
+        index: listener.0,
+        generation: 0,
+    };
+    OpName::new(Kind::Accept, key)
+}
+
+fn fd(of: &impl AsRawFd) -> Fd {
+    Fd(of.as_raw_fd())
+}
+
+/// The kernel's convention: a count, or a negated error number.
+fn outcome(result: i32) -> io::Result<usize> {
+    match usize::try_from(result) {
+        Ok(count) => Ok(count),
+        Err(_) => Err(io::Error::from_raw_os_error(-result)),
+    }
+}

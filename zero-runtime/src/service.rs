@@ -1,0 +1,104 @@
+//! What a shard asks of an application: a service for each connection, called once a request.
+//!
+//! Knows http's types and tower's trait; nothing of axum.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::{Request, Response};
+
+use crate::body::RequestBody;
+use crate::error::BoxError;
+
+/// What an application may know of a new connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnInfo {
+    /// The address of the listener it came through.
+    pub local_addr: SocketAddr,
+    /// The other end. Unspecified (`0.0.0.0:0`) when the application does not ask for it, or
+    /// when the peer was gone before it could be asked.
+    pub peer_addr: SocketAddr,
+}
+
+/// The service of one connection: any cloneable tower service over `http` types.
+///
+/// Implemented for every `tower::Service<Request<RequestBody>, Response = Response<B>>`; never by hand.
+/// `poll_ready` and `call` happen on a clone made for the request.
+pub trait HttpService: Clone + Send + 'static {
+    /// The response's body.
+    type Body: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static;
+    /// Why there is no response; the connection is closed.
+    type Error: Into<BoxError>;
+    /// Resolves to the response.
+    type Future: Future<Output = Result<Response<Self::Body>, Self::Error>> + Send + 'static;
+
+    /// As [`tower_service::Service::poll_ready`].
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+    /// As [`tower_service::Service::call`].
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future;
+}
+
+impl<S, B> HttpService for S
+where
+    S: tower_service::Service<Request<RequestBody>, Response = Response<B>>
+        + Clone
+        + Send
+        + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        tower_service::Service::poll_ready(self, cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        tower_service::Service::call(self, request)
+    }
+}
+
+/// A future of a connection's service, for makers that have to wait.
+pub type MakeFuture<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
+
+/// What [`MakeHttpService::make`] answers.
+pub enum Made<S> {
+    /// The connection's service.
+    Ready(S),
+    /// The service comes later; the connection is not read until then. The future is polled on
+    /// the server's runtime.
+    Later(MakeFuture<S>),
+}
+
+/// Makes the service of each connection. Every shard has its own clone.
+pub trait MakeHttpService: Clone + Send + 'static {
+    /// What it makes. Kept until the connection closes.
+    type Service: HttpService;
+    /// Whether `ConnInfo::peer_addr` is looked at: asking the kernel costs a system call a connection.
+    const WANTS_PEER_ADDR: bool;
+
+    /// Makes the service of the connection that `conn` describes. Called inside the server's
+    /// tokio runtime.
+    fn make(&mut self, conn: ConnInfo) -> Made<Self::Service>;
+}
+
+/// The same service, cloned, for every connection.
+#[derive(Clone, Debug)]
+pub struct Shared<S>(pub S);
+
+impl<S: HttpService> MakeHttpService for Shared<S> {
+    type Service = S;
+    const WANTS_PEER_ADDR: bool = false;
+
+    fn make(&mut self, _conn: ConnInfo) -> Made<S> {
+        Made::Ready(self.0.clone())
+    }
+}

@@ -1,0 +1,232 @@
+//! How connections come in: accepting, its back-off, and the service each connection gets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+use super::Shard;
+use super::conn::{Conn, NEVER, ReadWait};
+use crate::lifecycle::Phase;
+use crate::ring::{ListenerId, Ring};
+use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+/// How long accepting pauses when descriptors or memory have run out.
+const BACKOFF_NS: u64 = 500_000_000;
+
+struct Listener {
+    local_addr: SocketAddr,
+    armed: bool,
+    closed: bool,
+}
+
+/// The shard's listening sockets, as far as they are its business.
+pub(super) struct Listeners<K> {
+    all: Vec<Listener>,
+    /// When to try again after a failure.
+    retry_at_ns: u64,
+    /// Accepted, but there is no slot yet.
+    waiting: VecDeque<(ListenerId, K)>,
+    /// Accepting has ended until a slot is free.
+    full: bool,
+}
+
+impl<K> Listeners<K> {
+    pub(super) fn new(local_addrs: Vec<SocketAddr>) -> Self {
+        let listener = |local_addr| Listener {
+            local_addr,
+            armed: false,
+            closed: false,
+        };
+        Listeners {
+            all: local_addrs.into_iter().map(listener).collect(),
+            retry_at_ns: NEVER,
+            waiting: VecDeque::new(),
+            full: false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn armed(&mut self, listener: usize) {
+        self.all[listener].armed = true;
+    }
+
+    pub(super) fn retry_at_ns(&self) -> u64 {
+        self.retry_at_ns
+    }
+
+    pub(super) fn are_closed(&self) -> bool {
+        self.waiting.is_empty() && self.all.iter().all(|listener| listener.closed)
+    }
+}
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    pub(super) fn handle_accepted(
+        &mut self,
+        listener: ListenerId,
+        result: io::Result<R::Socket>,
+        more: bool,
+    ) {
+        self.listeners.all[listener.0 as usize].armed = more;
+        match result {
+            Ok(socket) => self.admit(listener, socket),
+            Err(error) => self.handle_accept_error(&error),
+        }
+        self.steer_accept();
+    }
+
+    fn handle_accept_error(&mut self, error: &io::Error) {
+        match error.raw_os_error() {
+            // We asked for it.
+            Some(libc::ECANCELED) => {}
+            // The connection died in the queue; the next one is not affected.
+            Some(libc::ECONNABORTED | libc::ECONNRESET | libc::EINTR | libc::EAGAIN) => {}
+            _ => {
+                self.counters.accept_backoffs.add(1);
+                tracing::warn!(%error, "accepting pauses for 500 ms; open connections are served");
+                self.listeners.retry_at_ns = self.now.mono_ns + BACKOFF_NS;
+            }
+        }
+    }
+
+    /// Opens a connection, or lets it wait for a slot.
+    fn admit(&mut self, listener: ListenerId, socket: R::Socket) {
+        if self.conns.is_full() {
+            self.listeners.waiting.push_back((listener, socket));
+            if !self.listeners.full {
+                self.listeners.full = true;
+                self.counters.accept_paused_full.add(1);
+            }
+            return;
+        }
+        self.open(listener, socket);
+    }
+
+    /// Arms, ends or closes the listeners as the shard's state wants it.
+    pub(super) fn steer_accept(&mut self) {
+        let draining = self.phase != Phase::Running;
+        let pausing = self.listeners.full || self.listeners.retry_at_ns != NEVER;
+        for (index, listener) in self.listeners.all.iter_mut().enumerate() {
+            let id = ListenerId(index as u32);
+            match (listener.armed, draining) {
+                _ if listener.closed => {}
+                (true, true) => self.ring.cancel_accept(id),
+                (true, false) if self.listeners.full => self.ring.cancel_accept(id),
+                (false, true) => {
+                    listener.closed = true;
+                    self.ring.close_listener(id);
+                }
+                (false, false) if !pausing => {
+                    listener.armed = true;
+                    self.ring.arm_accept(id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Resumes accepting when its pause is over.
+    pub(super) fn retry_accept(&mut self) {
+        if self.listeners.retry_at_ns <= self.now.mono_ns {
+            self.listeners.retry_at_ns = NEVER;
+            self.steer_accept();
+        }
+    }
+
+    /// A slot has become free: whoever waits gets it.
+    pub(super) fn slot_freed(&mut self) {
+        if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
+            self.open(listener, socket);
+        } else if self.listeners.full {
+            self.listeners.full = false;
+            self.steer_accept();
+        }
+    }
+
+    fn open(&mut self, listener: ListenerId, socket: R::Socket) {
+        self.counters.connections_accepted.add(1);
+        let info = self.describe(listener, &socket);
+        let make = &mut self.make;
+        let made = catch_unwind(AssertUnwindSafe(|| make.make(info)));
+        let key = self.conns.insert_with(|_| Conn::new(socket));
+        let key = key.expect("a slot is free");
+        self.counters.connections_open.add(1);
+        match made {
+            Ok(Made::Ready(service)) => self.begin(key, service),
+            Ok(Made::Later(future)) => self.make_later(key, future),
+            // As a panicking make service under axum::serve, less the end of its accept loop.
+            Err(_panic) => {
+                self.counters.handler_panics.add(1);
+                self.terminate(key);
+            }
+        }
+    }
+
+    fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
+        let unspecified = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+        let peer_addr = match M::WANTS_PEER_ADDR {
+            true => self.ring.peer_addr(socket).unwrap_or(unspecified),
+            false => unspecified,
+        };
+        ConnInfo {
+            local_addr: self.listeners.all[listener.0 as usize].local_addr,
+            peer_addr,
+        }
+    }
+
+    /// The connection has its service: requests may come.
+    pub(super) fn begin(&mut self, key: Key, service: M::Service) {
+        let deadline_ns = self.deadline_after(self.limits.head_timeout_ns);
+        let draining = self.phase != Phase::Running;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.service = Some(service);
+        conn.making = None;
+        conn.wait_for(ReadWait::Head, deadline_ns);
+        if draining {
+            conn.h1.close_after_response();
+        }
+        self.settle(key);
+    }
+
+    fn make_later(&mut self, key: Key, future: MakeFuture<M::Service>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let signal = Self::signal(conn, key, &self.inbox);
+        let (sender, receiver) = oneshot::channel();
+        conn.making = Some(receiver);
+        self.spawn.spawn(async move {
+            // A connection that is gone by then does not want its service.
+            let _ = sender.send(future.await);
+            signal.raise();
+        });
+    }
+
+    /// Looks whether a service that had to be waited for has come.
+    pub(super) fn poll_making(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Some(making) = &mut conn.making else {
+            return;
+        };
+        match making.try_recv() {
+            Ok(Ok(service)) => self.begin(key, service),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the make service failed; closing the connection");
+                self.terminate(key);
+            }
+            Err(oneshot::error::TryRecvError::Closed) => self.terminate(key),
+            Err(oneshot::error::TryRecvError::Empty) => {}
+        }
+    }
+}

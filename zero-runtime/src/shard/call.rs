@@ -1,0 +1,361 @@
+//! Calling services: in place, or through a worker; and what becomes of calls that wait.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, response};
+
+use super::conn::{Conn, Incoming, State};
+use super::{Exchange, PendingCall, Shard};
+use crate::body::RequestBody;
+use crate::bridge::link::{Answer, Call, Complete, Outcome};
+use crate::bridge::reply;
+use crate::bridge::request_body;
+use crate::config::Dispatch;
+use crate::driver::{Driver, Ended, Sink};
+use crate::pool::write_buf::WriteBuf;
+use crate::proto::date::DateCache;
+use crate::proto::h1::{self, BodyKind, BodyLength};
+use crate::ring::Ring;
+use crate::service::MakeHttpService;
+use crate::slots::Key;
+use crate::worker::{self, Detached, Spawn, trace_ended};
+
+/// From this much on, the rest of a body is received into buffers of its own.
+const DIRECT_BYTES_MIN: u64 = 64 * 1024;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// Makes the oldest pending call.
+    pub(super) fn make_call(&mut self, call: PendingCall) {
+        let key = call.conn;
+        let Some(request) = self.open_body(call) else {
+            return;
+        };
+        match self.limits.dispatch {
+            Dispatch::Workers => self.send_call(key, request),
+            _ => self.call_inline(key, request),
+        }
+        self.settle(key);
+    }
+
+    /// Joins a request with its body: whole if it has arrived, else one that streams.
+    fn open_body(&mut self, call: PendingCall) -> Option<Request<RequestBody>> {
+        let conn = self.conns.get_mut(call.conn)?;
+        if conn.state != State::Open {
+            return None;
+        }
+        let (parts, ()) = call.request.into_parts();
+        let arrived = call.body.into_bytes();
+        let body = match (call.kind, call.ended) {
+            (BodyKind::None, _) => {
+                conn.incoming = Incoming::Nothing;
+                RequestBody::empty()
+            }
+            (_, Some(Ok(None))) => {
+                conn.incoming = Incoming::Nothing;
+                RequestBody::whole(arrived)
+            }
+            (kind, ended) => {
+                let signal = Self::signal(conn, call.conn, &self.inbox);
+                let (mut sender, receiver) = request_body::channel(signal, call.expects_continue);
+                let length = match kind {
+                    BodyKind::Length(bytes) => Some(bytes),
+                    _ => None,
+                };
+                let direct = length.is_some_and(|bytes| {
+                    bytes.saturating_sub(arrived.len() as u64) >= DIRECT_BYTES_MIN
+                });
+                if !arrived.is_empty() {
+                    sender.data(arrived);
+                }
+                match ended {
+                    None => {}
+                    Some(Ok(trailers)) => sender.end(trailers),
+                    Some(Err(error)) => sender.fail(error),
+                }
+                conn.incoming = Incoming::Streaming { sender, direct };
+                RequestBody::stream(receiver, length)
+            }
+        };
+        Some(Request::from_parts(parts, body))
+    }
+
+    /// Polls the call once, here. What does not end goes on as a task.
+    fn call_inline(&mut self, key: Key, request: Request<RequestBody>) {
+        let mut driver = self
+            .spare_driver
+            .take()
+            .unwrap_or_else(|| Box::pin(Driver::idle()));
+        let mut out = self.take_out(key);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Some(service) = conn.service.clone() else {
+            return;
+        };
+        let mut sink = ShardSink {
+            h1: &mut conn.h1,
+            out: &mut out,
+            date: &self.date,
+            maps: &mut self.maps,
+            window: self.limits.response_window_bytes,
+            refused: false,
+        };
+        driver.as_mut().start(service, request);
+        // A call that waits is polled again by its task at once, so this waker is never relied on.
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx, &mut sink)));
+        let refused = sink.refused;
+        self.put_out(key, out);
+        match polled {
+            Ok(Poll::Ready(Ended::Complete)) if !refused => {
+                self.spare_driver = Some(driver);
+                self.response_done(key);
+            }
+            Ok(Poll::Ready(ended)) => {
+                trace_ended(&ended);
+                self.spare_driver = Some(driver);
+                self.fail_exchange(key);
+            }
+            Ok(Poll::Pending) => self.detach(key, driver),
+            // The panic hook has reported it. The driver may be half moved: it is not reused.
+            Err(_panic) => {
+                self.counters.handler_panics.add(1);
+                self.fail_exchange(key);
+            }
+        }
+    }
+
+    /// Lets a call that waits go on as a task of its own.
+    fn detach(&mut self, key: Key, driver: Pin<Box<Driver<M::Service>>>) {
+        let window = self.limits.response_window_bytes;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        self.counters.handlers_detached.add(1);
+        let signal = Self::signal(conn, key, &self.inbox);
+        let (sender, receiver) = reply::channel(signal, window);
+        conn.exchange = Exchange::Detached(receiver);
+        self.spawn.spawn(Detached::new(driver, sender));
+        if conn.read_closed {
+            self.cancel_if_waiting(key);
+        }
+    }
+
+    /// Hands the call to a worker; the links take turns.
+    fn send_call(&mut self, key: Key, request: Request<RequestBody>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Some(service) = conn.service.clone() else {
+            return;
+        };
+        let signal = Self::signal(conn, key, &self.inbox);
+        conn.exchange = Exchange::Calling;
+        let mut call = Call {
+            conn: key,
+            service,
+            request,
+            signal,
+        };
+        for _ in 0..self.ports.len() {
+            let port = &mut self.ports[self.next_port];
+            if port.under_way() >= LINK_BATCH {
+                self.next_port = (self.next_port + 1) % self.ports.len();
+            }
+            match self.ports[self.next_port].send(call) {
+                Ok(()) => return,
+                Err(refused) => call = refused,
+            }
+            self.next_port = (self.next_port + 1) % self.ports.len();
+        }
+        // Every link is full: this call is a task from the start.
+        let mut driver = Box::pin(Driver::idle());
+        driver.as_mut().start(call.service, call.request);
+        self.detach(key, driver);
+    }
+
+    /// Takes what workers and tasks have sent.
+    pub(super) fn handle_replies(&mut self) {
+        for port in 0..self.ports.len() {
+            while let Some(answer) = self.ports[port].next_answer() {
+                self.handle_answer(answer);
+            }
+            self.relieve_if_stuck(port);
+        }
+        while let Some(key) = self.inbox.pop() {
+            self.handle_signal(key);
+        }
+        if self.inbox.take_overflow() {
+            for key in self.conns.keys() {
+                self.handle_signal(key);
+            }
+        }
+    }
+
+    fn relieve_if_stuck(&mut self, port: usize) {
+        let now_ns = self.now.mono_ns;
+        let port = &mut self.ports[port];
+        if port.is_stuck(now_ns, super::WORKER_PATIENCE_NS) {
+            self.counters.relief_workers.add(1);
+            let epoch = port.relieve(now_ns);
+            let window = self.limits.response_window_bytes;
+            let task = worker::run(port.link.clone(), epoch, self.spawn.clone(), window);
+            self.spawn.spawn(task);
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Answer) {
+        let key = answer.conn;
+        let Some(conn) = self.conns.get_mut(key) else {
+            // The connection is gone: dropping a reply's receiver cancels its task.
+            self.counters.late_completions.add(1);
+            return;
+        };
+        if !matches!(conn.exchange, Exchange::Calling) {
+            return;
+        }
+        match answer.outcome {
+            Outcome::Complete(complete) => self.send_complete(key, complete),
+            Outcome::Detached(receiver) => {
+                self.counters.handlers_detached.add(1);
+                conn.exchange = Exchange::Detached(receiver);
+                if conn.read_closed {
+                    self.cancel_if_waiting(key);
+                }
+                self.pull_reply(key);
+            }
+            Outcome::Failed => self.fail_exchange(key),
+        }
+        self.settle(key);
+    }
+
+    fn send_complete(&mut self, key: Key, complete: Complete) {
+        let sent = self.with_sink(key, |sink| {
+            sink.head(complete.parts, complete.length)?;
+            if let Some(data) = complete.data {
+                sink.data(data);
+            }
+            sink.end(complete.trailers);
+            Ok(())
+        });
+        match sent {
+            Ok(()) => self.response_done(key),
+            Err(()) => self.fail_exchange(key),
+        }
+    }
+
+    /// Lets `with` write to the connection's response. `Err` when the exchange must end.
+    pub(super) fn with_sink(
+        &mut self,
+        key: Key,
+        with: impl FnOnce(&mut ShardSink<'_>) -> Result<(), ()>,
+    ) -> Result<(), ()> {
+        let mut out = self.take_out(key);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return Err(());
+        };
+        let mut sink = ShardSink {
+            h1: &mut conn.h1,
+            out: &mut out,
+            date: &self.date,
+            maps: &mut self.maps,
+            window: self.limits.response_window_bytes,
+            refused: false,
+        };
+        let done = with(&mut sink);
+        let refused = sink.refused;
+        self.put_out(key, out);
+        match refused {
+            true => Err(()),
+            false => done,
+        }
+    }
+
+    /// Something was said about this connection: its body was polled, taken or dropped, its
+    /// reply has grown, or its service is there.
+    fn handle_signal(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if let Some(signal) = &conn.signal {
+            signal.lower();
+        }
+        if conn.making.is_some() {
+            return self.poll_making(key);
+        }
+        self.serve_body_reader(key);
+        self.pull_reply(key);
+        self.settle(key);
+    }
+
+    /// Reacts to what the request body's reader has done.
+    fn serve_body_reader(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Conn { incoming, h1, .. } = conn;
+        let Incoming::Streaming { sender, .. } = incoming else {
+            return;
+        };
+        if sender.is_abandoned() {
+            h1.abandon_body();
+            conn.incoming = Incoming::Skipping;
+            return;
+        }
+        sender.flush();
+        if sender.is_polled() {
+            self.send_continue(key);
+        }
+    }
+
+    fn send_continue(&mut self, key: Key) {
+        let mut out = self.take_out(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.h1.poll_continue(&mut out);
+        }
+        self.put_out(key, out);
+    }
+}
+
+/// Calls on one link before the next one is tried.
+const LINK_BATCH: usize = 16;
+
+/// Writes a response to a connection of this shard.
+pub(super) struct ShardSink<'a> {
+    h1: &'a mut h1::Conn,
+    out: &'a mut WriteBuf,
+    date: &'a DateCache,
+    maps: &'a mut Vec<HeaderMap>,
+    window: usize,
+    /// The response broke its own framing; nothing more can follow it.
+    refused: bool,
+}
+
+impl Sink for ShardSink<'_> {
+    fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<(), ()> {
+        let responded = self.h1.respond(&mut parts, length, self.date, self.out);
+        if self.maps.len() < super::MAPS_MAX {
+            let mut map = std::mem::take(&mut parts.headers);
+            map.clear();
+            self.maps.push(map);
+        }
+        responded.map(drop).map_err(drop)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.out.len() < self.window
+    }
+
+    fn data(&mut self, data: Bytes) {
+        self.h1.send_data(data, self.out);
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        if self.h1.finish(trailers.as_ref(), self.out).is_err() {
+            self.refused = true;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! How connections end: terminate (ask for nothing more), join (wait until nothing is in
+//! flight), close (give socket and slot back); and the deadlines and phases that end them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::conn::{Carry, Incoming, NEVER, ReadWait, Recv, State};
+use super::{Exchange, Shard};
+use crate::lifecycle::Phase;
+use crate::ring::Ring;
+use crate::service::MakeHttpService;
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// Reads no further request; sends what is staged, ends the write side, lingers, closes.
+    pub(super) fn close_after_flush(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open {
+            return;
+        }
+        conn.state = State::Flushing;
+        conn.carry = Carry::default();
+        conn.incoming = Incoming::Nothing;
+        conn.wait_for(ReadWait::Nothing, NEVER);
+        self.close_if_done(key);
+    }
+
+    /// Moves a closing connection on if what it waits for has happened. Returns whether it is gone.
+    pub(super) fn close_if_done(&mut self, key: Key) -> bool {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return true;
+        };
+        match conn.state {
+            State::Flushing if conn.unsent_bytes() == 0 => self.linger(key),
+            State::Terminating if !conn.is_in_flight() => self.remove(key),
+            _ => {}
+        }
+        self.conns.get_mut(key).is_none()
+    }
+
+    /// Ends the write side. A socket closed with unread bytes would reset the connection and
+    /// may destroy what was sent, so what still comes is swallowed for a while.
+    fn linger(&mut self, key: Key) {
+        let deadline_ns = self.now.mono_ns.saturating_add(self.limits.linger_timeout_ns);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.read_closed && !conn.deaf || self.limits.linger_timeout_ns == 0 {
+            return self.terminate(key);
+        }
+        self.ring.shutdown_write(&conn.socket);
+        conn.state = State::Lingering;
+        conn.wait_for(ReadWait::Linger, deadline_ns);
+        self.steer_recv(key);
+        self.arm_timer(key);
+    }
+
+    /// Asks for nothing more, drops the handler, and closes once nothing is in flight.
+    pub(super) fn terminate(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state == State::Terminating {
+            return;
+        }
+        conn.state = State::Terminating;
+        if !matches!(conn.exchange, Exchange::Idle) {
+            self.counters.handlers_cancelled.add(1);
+        }
+        // Dropping the receiver tells a detached call to end; dropping the sender tells its body.
+        conn.exchange = Exchange::Idle;
+        conn.incoming = Incoming::Nothing;
+        conn.making = None;
+        conn.carry = Carry::default();
+        conn.wait_for(ReadWait::Nothing, NEVER);
+        conn.write_deadline_ns = NEVER;
+        let out = conn.out.take();
+        let sending = conn.is_sending();
+        if matches!(conn.recv, Recv::Multishot | Recv::Direct) {
+            conn.recv = Recv::Cancelling;
+            self.ring.cancel_recv(key);
+        }
+        if sending {
+            self.ring.cancel_send(key);
+        }
+        if let Some(out) = out {
+            self.recycle(out);
+        }
+        self.close_if_done(key);
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(conn) = self.conns.remove(key) else {
+            return;
+        };
+        debug_assert!(!conn.is_in_flight());
+        self.counters.connections_open.decrement();
+        self.ring.close(conn.socket);
+        // The application's own destructors: a panic there is the connection's, not the shard's.
+        let service = conn.service;
+        if catch_unwind(AssertUnwindSafe(|| drop(service))).is_err() {
+            self.counters.handler_panics.add(1);
+        }
+        self.slot_freed();
+    }
+
+    /// The peer has ended its side behind a whole request: a handler that waits is dropped. One
+    /// that has not been polled yet may still answer.
+    pub(super) fn cancel_if_waiting(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        match conn.exchange {
+            Exchange::Detached(_) => self.terminate(key),
+            Exchange::Idle => self.close_after_flush(key),
+            Exchange::Queued | Exchange::Calling => {}
+        }
+    }
+
+    pub(super) fn handle_deadlines(&mut self) {
+        self.retry_accept();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.poll(self.now.mono_ns, &mut due);
+        for key in due.drain(..) {
+            self.handle_timer(key);
+        }
+        self.due = due;
+    }
+
+    fn handle_timer(&mut self, key: Key) {
+        let now_ns = self.now.mono_ns;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if now_ns < conn.timer_at_ns {
+            // An entry made before an earlier one was needed; that one has taken over.
+            return;
+        }
+        conn.timer_at_ns = NEVER;
+        if conn.write_deadline_ns <= now_ns {
+            self.counters.timeouts_write.add(1);
+            self.ring.reset_on_close(&conn.socket);
+            self.terminate(key);
+        } else if conn.read_deadline_ns <= now_ns {
+            match conn.read_wait {
+                ReadWait::Head => self.counters.timeouts_head.add(1),
+                ReadWait::KeepAlive => self.counters.timeouts_keep_alive.add(1),
+                ReadWait::Nothing | ReadWait::Linger => {}
+            }
+            self.terminate(key);
+        }
+        self.settle(key);
+    }
+
+    /// Does what a change of the server's phase asks of this shard.
+    pub(super) fn follow_phase(&mut self) {
+        let phase = self.lifecycle.phase();
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        self.steer_accept();
+        for key in self.conns.keys() {
+            match phase {
+                Phase::Running => {}
+                Phase::Draining => self.drain(key),
+                Phase::Terminating => self.terminate(key),
+            }
+        }
+    }
+
+    /// A connection between requests closes; one with a request closes behind its response.
+    fn drain(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.h1.close_after_response();
+        if !matches!(conn.exchange, Exchange::Idle) || conn.state != State::Open {
+            return;
+        }
+        match conn.unsent_bytes() {
+            0 => self.terminate(key),
+            _ => self.close_after_flush(key),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! One connection as its shard sees it: socket, protocol machine, bytes in and out, deadlines.
+//!
+//! Holds state and answers questions about it; acts on nothing.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
+
+use crate::bridge::inbox::ConnSignal;
+use crate::bridge::reply::ReplyReceiver;
+use crate::bridge::request_body::BodySender;
+use crate::error::BoxError;
+use crate::pool::write_buf::WriteBuf;
+use crate::proto::h1;
+
+/// No deadline.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// How far a connection is on its way from open to closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Requests are read and answered.
+    Open,
+    /// No further request is read; what is queued goes out, then the write side ends.
+    Flushing,
+    /// The write side has ended; what still arrives is swallowed until the peer ends too.
+    Lingering,
+    /// Nothing is asked of the kernel any more; closed when nothing is in flight.
+    Terminating,
+}
+
+/// What is asked of the kernel on the receive side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Recv {
+    Idle,
+    Multishot,
+    /// Into a buffer of our own.
+    Direct,
+    /// Asked to end; what arrives before that is still taken.
+    Cancelling,
+}
+
+/// Where the bytes of the present request's body go.
+pub(super) enum Incoming {
+    /// There is no body, or it has come to its end.
+    Nothing,
+    /// Beside the call with this number, which has not been made yet.
+    Collecting(u64),
+    /// To whoever polls it. `direct` once the rest is worth receiving into buffers of its own.
+    Streaming { sender: BodySender, direct: bool },
+    /// Nowhere: nobody reads it any more.
+    Skipping,
+}
+
+/// Where the present request is.
+pub(super) enum Exchange {
+    /// There is none.
+    Idle,
+    /// Among the calls that this shard makes next.
+    Queued,
+    /// With a worker, for its first poll.
+    Calling,
+    /// In a task of its own.
+    Detached(ReplyReceiver),
+}
+
+/// What a read deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReadWait {
+    /// Nothing is waited for, or the handler is.
+    Nothing,
+    /// A whole head, from the connection's or the head's first byte on.
+    Head,
+    /// The first byte of the next request.
+    KeepAlive,
+    /// The peer's end of stream.
+    Linger,
+}
+
+/// The result of a maker that had to wait.
+pub(super) type Making<S> = oneshot::Receiver<Result<S, BoxError>>;
+
+pub(super) struct Conn<K, S> {
+    pub(super) socket: K,
+    pub(super) state: State,
+    /// `None` while `making`.
+    pub(super) service: Option<S>,
+    pub(super) making: Option<Making<S>>,
+    pub(super) h1: h1::Conn,
+    /// Bytes received and not yet consumed by the machine.
+    pub(super) carry: Carry,
+    pub(super) incoming: Incoming,
+    pub(super) exchange: Exchange,
+    /// Bytes to send, staged while a send is in flight or until the turn ends.
+    pub(super) out: Option<WriteBuf>,
+    /// Bytes of the send in flight.
+    pub(super) sending_bytes: usize,
+    pub(super) recv: Recv,
+    /// The peer has ended its side.
+    pub(super) read_closed: bool,
+    /// What the peer sends cannot be understood any more.
+    pub(super) deaf: bool,
+    /// On the shard's list of connections with something to send.
+    pub(super) dirty: bool,
+    pub(super) signal: Option<Arc<ConnSignal>>,
+    pub(super) read_wait: ReadWait,
+    pub(super) read_deadline_ns: u64,
+    pub(super) write_deadline_ns: u64,
+    /// When the wheel will next mention this connection.
+    pub(super) timer_at_ns: u64,
+}
+
+impl<K, S> Conn<K, S> {
+    pub(super) fn new(socket: K) -> Self {
+        Conn {
+            socket,
+            state: State::Open,
+            service: None,
+            making: None,
+            h1: h1::Conn::new(),
+            carry: Carry::default(),
+            incoming: Incoming::Nothing,
+            exchange: Exchange::Idle,
+            out: None,
+            sending_bytes: 0,
+            recv: Recv::Idle,
+            read_closed: false,
+            deaf: false,
+            dirty: false,
+            signal: None,
+            read_wait: ReadWait::Nothing,
+            read_deadline_ns: NEVER,
+            write_deadline_ns: NEVER,
+            timer_at_ns: NEVER,
+        }
+    }
+
+    /// Bytes of responses that the kernel has not taken yet.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending_bytes > 0
+    }
+
+    /// Whether an operation of this connection is in flight.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.is_sending() || self.recv != Recv::Idle
+    }
+
+    pub(super) fn deadline_ns(&self) -> u64 {
+        self.read_deadline_ns.min(self.write_deadline_ns)
+    }
+
+    pub(super) fn wait_for(&mut self, wait: ReadWait, deadline_ns: u64) {
+        self.read_wait = wait;
+        self.read_deadline_ns = deadline_ns;
+    }
+}
+
+/// Unconsumed input. Holds no memory while empty.
+#[derive(Default)]
+pub(super) struct Carry {
+    bytes: Vec<u8>,
+    /// Bytes at the front that have been consumed.
+    consumed: usize,
+}
+
+/// Consumed bytes are moved out of the way once there are this many.
+const CARRY_COMPACT_BYTES: usize = 4096;
+/// Larger buffers are freed rather than kept for the next connection that needs one.
+const CARRY_SPARE_BYTES_MAX: usize = 64 * 1024;
+/// Spare buffers kept by a shard.
+const CARRY_SPARES_MAX: usize = 64;
+
+impl Carry {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Vec<Vec<u8>>) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.pop().unwrap_or_default();
+        }
+        if self.consumed >= CARRY_COMPACT_BYTES {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.consumed..]
+    }
+
+    /// Marks bytes consumed; once all are, the memory goes to `spares`.
+    pub(super) fn consume(&mut self, count: usize, spares: &mut Vec<Vec<u8>>) {
+        self.consumed += count;
+        debug_assert!(self.consumed <= self.bytes.len());
+        if self.consumed < self.bytes.len() {
+            return;
+        }
+        let Carry { mut bytes, .. } = std::mem::take(self);
+        if bytes.capacity() <= CARRY_SPARE_BYTES_MAX && spares.len() < CARRY_SPARES_MAX {
+            bytes.clear();
+            spares.push(bytes);
+        }
+    }
+}
+
+/// A body that collects beside a call not yet made.
+#[derive(Default)]
+pub(super) enum Collected {
+    #[default]
+    Nothing,
+    /// One piece, shared.
+    Piece(Bytes),
+    /// Several pieces, appended to each other.
+    Pieces(BytesMut),
+}
+
+impl Collected {
+    /// Appends a piece: `share` makes a single one shared, `expected` bytes are made room for
+    /// when more follow.
+    pub(super) fn push(&mut self, piece: &[u8], expected: usize, share: impl FnOnce() -> Bytes) {
+        match self {
+            Collected::Nothing if piece.len() >= expected => *self = Collected::Piece(share()),
+            Collected::Nothing => {
+                let mut bytes = BytesMut::with_capacity(expected);
+                bytes.extend_from_slice(piece);
+                *self = Collected::Pieces(bytes);
+            }
+            Collected::Piece(first) => {
+                let mut bytes = BytesMut::with_capacity(expected.max(first.len() + piece.len()));
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(piece);
+                *self = Collected::Pieces(bytes);
+            }
+            Collected::Pieces(bytes) => bytes.extend_from_slice(piece),
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        match self {
+            Collected::Nothing => Bytes::new(),
+            Collected::Piece(bytes) => bytes,
+            Collected::Pieces(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carry_gives_bytes_in_order_and_its_memory_back() {
+        let mut spares = Vec::new();
+        let mut carry = Carry::default();
+        carry.push(b"hello ", &mut spares);
+        carry.push(b"world", &mut spares);
+        carry.consume(6, &mut spares);
+        assert_eq!(carry.bytes(), b"world");
+        carry.push(&[b'x'; CARRY_COMPACT_BYTES], &mut spares);
+        carry.consume(5 + CARRY_COMPACT_BYTES - 1, &mut spares);
+        carry.push(b"yz", &mut spares);
+        assert_eq!(carry.bytes(), b"xyz");
+        carry.consume(3, &mut spares);
+        assert_eq!(carry.bytes.capacity(), 0);
+        assert_eq!(spares.len(), 1);
+    }
+
+    #[test]
+    fn a_body_collects_into_one_piece() {
+        let share = |piece: &'static [u8]| move || Bytes::from_static(piece);
+        let mut collected = Collected::default();
+        collected.push(b"ab", 2, share(b"ab"));
+        assert!(matches!(collected, Collected::Piece(_)));
+        collected.push(b"cd", 0, share(b"cd"));
+        collected.push(b"ef", 0, share(b"ef"));
+        assert_eq!(collected.into_bytes(), "abcdef");
+        assert_eq!(Collected::default().into_bytes(), "");
+    }
+}

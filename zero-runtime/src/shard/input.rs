@@ -1,0 +1,311 @@
+//! What arrives: bytes through the machine into calls and bodies, and the peer's end of stream.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+
+use super::conn::{Incoming, ReadWait, Recv, State};
+use super::{Exchange, PendingCall, Shard};
+use crate::error::BodyError;
+use crate::proto::h1::{self, Eof, Event, ParseError};
+use crate::ring::Ring;
+use crate::service::MakeHttpService;
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+/// Input as it lies in memory.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    /// In a buffer that goes back to the ring: bodies are copied out.
+    Borrowed(&'a [u8]),
+    /// In memory of its own: bodies are slices of it.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Input<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Input::Borrowed(bytes) => bytes,
+            Input::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Whether there may be more in the input for the machine.
+enum Progress {
+    /// The next event may be had at once.
+    More,
+    /// More bytes, or the end of a response, must come first.
+    Waits,
+}
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    pub(super) fn handle_received(
+        &mut self,
+        key: Key,
+        result: io::Result<Option<R::Lease>>,
+        more: bool,
+    ) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            self.counters.late_completions.add(1);
+            return;
+        };
+        if !more {
+            conn.recv = Recv::Idle;
+        }
+        match result {
+            Ok(Some(lease)) => {
+                self.counters.bytes_in.add(lease.len() as u64);
+                self.handle_input(key, Input::Borrowed(&lease));
+            }
+            Ok(None) => self.handle_eof(key),
+            Err(error) => self.handle_recv_error(key, &error),
+        }
+        self.settle(key);
+    }
+
+    pub(super) fn handle_received_into(
+        &mut self,
+        key: Key,
+        buf: BytesMut,
+        result: io::Result<usize>,
+    ) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            self.counters.late_completions.add(1);
+            return;
+        };
+        conn.recv = Recv::Idle;
+        match result {
+            Ok(0) => self.handle_eof(key),
+            Ok(received) => {
+                self.counters.bytes_in.add(received as u64);
+                self.handle_input(key, Input::Shared(&buf.freeze()));
+            }
+            Err(error) => self.handle_recv_error(key, &error),
+        }
+        self.settle(key);
+    }
+
+    fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
+        match error.raw_os_error() {
+            // No buffer was free; all are again by the time the next receive is submitted.
+            Some(libc::ENOBUFS) => self.counters.recv_starved.add(1),
+            // We asked for it, or nothing has happened.
+            Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            // The peer has reset the connection, or the network has.
+            _ => self.terminate(key),
+        }
+    }
+
+    fn handle_input(&mut self, key: Key, input: Input<'_>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open {
+            return;
+        }
+        if !conn.carry.is_empty() {
+            conn.carry.push(input.bytes(), &mut self.carries);
+            return self.process_carry(key);
+        }
+        let consumed = self.process(key, input);
+        let rest = &input.bytes()[consumed..];
+        if let Some(conn) = self.conns.get_mut(key)
+            && !rest.is_empty()
+            && !conn.deaf
+        {
+            conn.carry.push(rest, &mut self.carries);
+        }
+        self.note_reading(key);
+    }
+
+    /// Lets the machine look again at bytes that had to wait.
+    pub(super) fn process_carry(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        // Taken out while it is read: what is called below may not add to it.
+        let mut carry = std::mem::take(&mut conn.carry);
+        let consumed = self.process(key, Input::Borrowed(carry.bytes()));
+        carry.consume(consumed, &mut self.carries);
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.deaf
+        {
+            conn.carry = carry;
+        }
+        self.note_reading(key);
+    }
+
+    /// Runs the machine over `input`; returns how much of it is done with.
+    fn process(&mut self, key: Key, input: Input<'_>) -> usize {
+        let mut at = 0;
+        loop {
+            let Some(conn) = self.conns.get_mut(key) else {
+                return at;
+            };
+            if conn.state != State::Open || conn.deaf {
+                return input.bytes().len();
+            }
+            let rest = &input.bytes()[at..];
+            let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
+            let from = at;
+            at += step.consumed;
+            match self.handle_event(key, step.event, input, from) {
+                Progress::More => {}
+                Progress::Waits => return at,
+            }
+        }
+    }
+
+    /// Ranges in `event` count from `from` in `input`.
+    fn handle_event(&mut self, key: Key, event: Event, input: Input<'_>, from: usize) -> Progress {
+        match event {
+            Event::NeedMore | Event::Blocked => return Progress::Waits,
+            Event::Head(head) => {
+                let range = head.range.start + from..head.range.end + from;
+                self.handle_head(key, &head, &input.bytes()[range]);
+            }
+            Event::Data(range) => {
+                let range = range.start + from..range.end + from;
+                let piece = &input.bytes()[range.clone()];
+                let whole = match input {
+                    Input::Borrowed(_) => None,
+                    Input::Shared(bytes) => Some(bytes.slice(range)),
+                };
+                self.handle_data(key, piece, whole);
+            }
+            Event::Trailers(trailers) => self.end_body(key, Ok(Some(trailers))),
+            Event::End => self.end_body(key, Ok(None)),
+            Event::Error(error) => {
+                self.handle_parse_error(key, error);
+                return Progress::Waits;
+            }
+        }
+        Progress::More
+    }
+
+    /// A request begins: it waits among the calls for the end of this turn's input.
+    fn handle_head(&mut self, key: Key, head: &h1::RequestHead, bytes: &[u8]) {
+        let shared = self.arena.copy(bytes);
+        let map = self.maps.pop().unwrap_or_default();
+        let request = match h1::build_request(shared, &self.table, map, &mut self.names) {
+            Ok(request) => request,
+            Err(error) => return self.handle_parse_error(key, error),
+        };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        debug_assert!(matches!(conn.exchange, Exchange::Idle));
+        self.counters.requests.add(1);
+        conn.exchange = Exchange::Queued;
+        conn.wait_for(ReadWait::Nothing, super::NEVER);
+        let number = self.calls_made + self.calls.len() as u64;
+        conn.incoming = Incoming::Collecting(number);
+        self.calls.push_back(PendingCall {
+            conn: key,
+            request,
+            kind: head.body,
+            expects_continue: head.expect_continue,
+            body: Default::default(),
+            ended: None,
+        });
+    }
+
+    /// `whole` is `piece`, shared, where that costs nothing.
+    fn handle_data(&mut self, key: Key, piece: &[u8], whole: Option<Bytes>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let arena = &mut self.arena;
+        let share = || whole.unwrap_or_else(|| arena.copy(piece));
+        match &mut conn.incoming {
+            Incoming::Nothing | Incoming::Skipping => {}
+            Incoming::Streaming { sender, .. } => sender.data(share()),
+            Incoming::Collecting(number) => {
+                let call = &mut self.calls[(*number - self.calls_made) as usize];
+                let window = self.limits.request_window_bytes;
+                let expected = match call.kind {
+                    h1::BodyKind::Length(bytes) => bytes.min(window as u64) as usize,
+                    _ => 0,
+                };
+                call.body.push(piece, expected, share);
+            }
+        }
+    }
+
+    /// The body has come to its end, or to one that is not its own.
+    fn end_body(&mut self, key: Key, ended: Result<Option<HeaderMap>, BodyError>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        match &mut conn.incoming {
+            Incoming::Nothing | Incoming::Skipping => {}
+            Incoming::Collecting(number) => {
+                let call = &mut self.calls[(*number - self.calls_made) as usize];
+                call.ended.get_or_insert(ended);
+            }
+            // Kept until the exchange is over: what it could not yet hand on is in it.
+            Incoming::Streaming { sender, .. } => match ended {
+                Ok(trailers) => sender.end(trailers),
+                Err(error) => sender.fail(error),
+            },
+        }
+    }
+
+    /// Nothing that follows can be understood: the head is answered, the body's reader told.
+    fn handle_parse_error(&mut self, key: Key, error: ParseError) {
+        self.counters.parse_errors.add(1);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.deaf = true;
+        if !matches!(conn.exchange, Exchange::Idle) {
+            return self.end_body(key, Err(BodyError::Invalid));
+        }
+        let mut out = self.take_out(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.h1.respond_error(error, &self.date, &mut out);
+        }
+        self.put_out(key, out);
+        self.close_after_flush(key);
+    }
+
+    fn handle_eof(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state == State::Lingering {
+            return self.terminate(key);
+        }
+        conn.read_closed = true;
+        if conn.state != State::Open {
+            return;
+        }
+        match conn.h1.handle_eof() {
+            Eof::MidBody => self.end_body(key, Err(BodyError::Incomplete)),
+            Eof::Idle | Eof::MidHead => self.close_after_flush(key),
+            Eof::AfterRequest => self.cancel_if_waiting(key),
+        }
+    }
+
+    /// Between requests a deadline runs: for the first byte of a head, then for its last.
+    pub(super) fn note_reading(&mut self, key: Key) {
+        let head = self.deadline_after(self.limits.head_timeout_ns);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let reading = matches!(conn.exchange, Exchange::Idle) && !conn.carry.is_empty();
+        if reading && conn.read_wait == ReadWait::KeepAlive {
+            conn.wait_for(ReadWait::Head, head);
+        }
+    }
+
+    /// A deadline this long from now, if there is to be one.
+    pub(super) fn deadline_after(&self, timeout_ns: Option<u64>) -> u64 {
+        match timeout_ns {
+            Some(ns) => self.now.mono_ns.saturating_add(ns),
+            None => super::NEVER,
+        }
+    }
+}

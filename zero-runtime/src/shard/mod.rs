@@ -1,0 +1,362 @@
+//! One thread, one ring, its connections: the turn of the loop and what a shard owns.
+//!
+//! Knows rings, machines and the bridge; meets handlers only through a [`Driver`] or a link.
+//! A turn has five phases and one enter: **1** submit and wait for a fact ([`Shard::turn`]),
+//! **2** react to completions, **3** to replies, **4** to deadlines, then calls are made one a
+//! step, and **5** what they left to send is staged for the next enter.
+
+mod accept;
+mod call;
+mod close;
+mod conn;
+mod input;
+mod output;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::{HeaderMap, Request};
+
+use self::accept::Listeners;
+use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
+use crate::bridge::inbox::{ConnSignal, Inbox};
+use crate::bridge::link::ShardPort;
+use crate::driver::Driver;
+use crate::error::BodyError;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::limits::Limits;
+use crate::pool::arena::Arena;
+use crate::pool::write_buf::WriteBuf;
+use crate::proto::date::DateCache;
+use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
+use crate::ring::{Completion, ListenerId, Ring, Wait};
+use crate::service::MakeHttpService;
+use crate::slots::{Key, Slots};
+use crate::stats::ShardCounters;
+use crate::time::Now;
+use crate::timer::Wheel;
+use crate::worker::Spawn;
+
+/// Header maps kept for reuse.
+const MAPS_MAX: usize = 256;
+/// Write buffers kept for reuse.
+const BUFS_MAX: usize = 256;
+/// A write buffer that grew beyond this is freed rather than kept.
+const BUF_KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    Continue,
+    Ended,
+}
+
+/// What a shard is given at its start.
+pub(crate) struct ShardSeed<M: MakeHttpService, X> {
+    pub(crate) limits: Limits,
+    /// Local addresses of the ring's listeners, by [`ListenerId`].
+    pub(crate) local_addrs: Vec<std::net::SocketAddr>,
+    pub(crate) make: M,
+    pub(crate) spawn: X,
+    pub(crate) ports: Vec<ShardPort<M::Service>>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) counters: Arc<ShardCounters>,
+}
+
+/// A request that has been read and waits for its call.
+struct PendingCall {
+    conn: Key,
+    request: Request<()>,
+    kind: BodyKind,
+    expects_continue: bool,
+    body: Collected,
+    /// The body has come to its end, well or badly.
+    ended: Option<Result<Option<HeaderMap>, BodyError>>,
+}
+
+/// One shard.
+pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
+    // First, so that nothing is in flight any more when the rest is dropped.
+    ring: R,
+    conns: Slots<Conn<R::Socket, M::Service>>,
+    listeners: Listeners<R::Socket>,
+    make: M,
+    spawn: X,
+    limits: Limits,
+    h1_limits: H1Limits,
+    phase: Phase,
+    now: Now,
+    date: DateCache,
+    wheel: Wheel,
+    /// Calls to make, oldest first; the first has number `calls_made`.
+    calls: VecDeque<PendingCall>,
+    calls_made: u64,
+    /// Connections with something to send.
+    dirty: Vec<Key>,
+    ports: Vec<ShardPort<M::Service>>,
+    /// The port that takes the next call.
+    next_port: usize,
+    inbox: Arc<Inbox>,
+    lifecycle: Arc<Lifecycle>,
+    counters: Arc<ShardCounters>,
+    spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
+    table: HeadTable,
+    names: NameTable,
+    arena: Arena,
+    maps: Vec<HeaderMap>,
+    bufs: Vec<WriteBuf>,
+    carries: Vec<Vec<u8>>,
+    due: Vec<Key>,
+}
+
+/// How long calls may wait on a link before its worker counts as stuck in a handler.
+const WORKER_PATIENCE_NS: u64 = 1_000_000;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    pub(crate) fn new(ring: R, seed: ShardSeed<M, X>) -> Self {
+        let limits = seed.limits;
+        let now = ring.now();
+        let mut shard = Shard {
+            conns: Slots::new(limits.connections_max),
+            listeners: Listeners::new(seed.local_addrs),
+            make: seed.make,
+            spawn: seed.spawn,
+            h1_limits: H1Limits {
+                head_bytes_max: limits.head_bytes_max,
+                headers_max: limits.headers_max,
+                uri_bytes_max: limits.uri_bytes_max,
+                ..H1Limits::default()
+            },
+            phase: Phase::Running,
+            now,
+            date: DateCache::new(),
+            wheel: Wheel::new(),
+            calls: VecDeque::new(),
+            calls_made: 0,
+            dirty: Vec::new(),
+            ports: seed.ports,
+            next_port: 0,
+            inbox: seed.inbox,
+            lifecycle: seed.lifecycle,
+            counters: seed.counters,
+            spare_driver: None,
+            table: HeadTable::new(limits.headers_max),
+            names: NameTable::new(),
+            arena: Arena::new(),
+            maps: Vec::new(),
+            bufs: Vec::new(),
+            carries: Vec::new(),
+            due: Vec::new(),
+            limits,
+            ring,
+        };
+        shard.date.update(now.unix_s);
+        shard.listen();
+        shard
+    }
+
+    /// Goes on by one step: a call if one waits, else a turn. Each step is run as one poll of a
+    /// tokio task, which gives each call a budget of its own.
+    ///
+    /// # Errors
+    /// When the ring has become unusable.
+    pub(crate) fn step(&mut self) -> std::io::Result<Flow> {
+        if let Some(call) = self.calls.pop_front() {
+            self.calls_made += 1;
+            self.make_call(call);
+            return Ok(Flow::Continue);
+        }
+        self.stage_sends();
+        if self.has_ended() {
+            return Ok(Flow::Ended);
+        }
+        self.turn()?;
+        Ok(Flow::Continue)
+    }
+
+    fn turn(&mut self) -> std::io::Result<()> {
+        self.ports.iter_mut().for_each(ShardPort::announce);
+        let wait = self.plan_wait();
+        let turned = self.ring.turn(wait);
+        self.inbox.wakeup().awake();
+        turned?;
+        self.now = self.ring.now();
+        self.date.update(self.now.unix_s);
+        while let Some(completion) = self.ring.next_completion() {
+            self.handle_completion(completion);
+        }
+        self.handle_replies();
+        self.handle_deadlines();
+        self.follow_phase();
+        Ok(())
+    }
+
+    /// How long the next enter may block. Announces sleep to those who may want to wake us.
+    fn plan_wait(&mut self) -> Wait {
+        let Shard {
+            inbox,
+            ports,
+            lifecycle,
+            phase,
+            ..
+        } = self;
+        let may_sleep = inbox.wakeup().prepare_sleep(|| {
+            !inbox.is_empty()
+                || ports.iter().any(ShardPort::has_answers)
+                || lifecycle.phase() != *phase
+        });
+        if !may_sleep {
+            return Wait::Poll;
+        }
+        let deadline_ns = self.next_deadline_ns();
+        match deadline_ns {
+            NEVER => Wait::Forever,
+            deadline_ns => {
+                let ns = deadline_ns.saturating_sub(self.now.mono_ns);
+                Wait::AtMost(std::time::Duration::from_nanos(ns))
+            }
+        }
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
+        let relief = match self.ports.iter().any(ShardPort::has_waiting_calls) {
+            true => self.now.mono_ns + WORKER_PATIENCE_NS,
+            false => NEVER,
+        };
+        wheel.min(relief).min(self.listeners.retry_at_ns())
+    }
+
+    fn handle_completion(&mut self, completion: Completion<R>) {
+        match completion {
+            Completion::Accepted {
+                listener,
+                result,
+                more,
+            } => self.handle_accepted(listener, result, more),
+            Completion::Received { conn, result, more } => self.handle_received(conn, result, more),
+            Completion::ReceivedInto { conn, buf, result } => {
+                self.handle_received_into(conn, buf, result);
+            }
+            Completion::Sent { conn, buf, result } => self.handle_sent(conn, buf, result),
+            // The inbox is looked at in every turn.
+            Completion::Woken => {}
+        }
+    }
+
+    /// Brings a connection's receive, its timer and its end up to date with its state. Called
+    /// after whatever may have changed them; calling it again changes nothing.
+    fn settle(&mut self, key: Key) {
+        if self.close_if_done(key) {
+            return;
+        }
+        self.steer_recv(key);
+        self.arm_timer(key);
+    }
+
+    /// Asks the kernel for what the connection can take: see [`Conn::wanted_recv`].
+    fn steer_recv(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        match (conn.recv, conn.wanted_recv(&self.limits)) {
+            (Recv::Idle, Want::Multishot) => {
+                conn.recv = Recv::Multishot;
+                self.ring.arm_recv(key, &conn.socket);
+            }
+            (Recv::Idle, Want::Direct(bytes)) => {
+                conn.recv = Recv::Direct;
+                let buf = BytesMut::with_capacity(bytes);
+                self.ring.recv_into(key, &conn.socket, buf);
+            }
+            (Recv::Multishot, Want::Pause) => {
+                self.counters.body_pauses.add(1);
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
+            (Recv::Multishot, Want::Direct(_)) => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes sure the wheel mentions the connection no later than its next deadline.
+    fn arm_timer(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let deadline_ns = conn.deadline_ns();
+        if deadline_ns < conn.timer_at_ns {
+            conn.timer_at_ns = deadline_ns;
+            self.wheel.insert(key, deadline_ns);
+        }
+    }
+
+    /// The way of the connection into our own inbox, made when first needed.
+    fn signal(conn: &mut Conn<R::Socket, M::Service>, key: Key, inbox: &Arc<Inbox>) -> Arc<ConnSignal> {
+        let signal = conn
+            .signal
+            .get_or_insert_with(|| ConnSignal::new(key, inbox.clone()));
+        signal.clone()
+    }
+
+    fn listen(&mut self) {
+        for listener in 0..self.listeners.len() {
+            self.ring.arm_accept(ListenerId(listener as u32));
+            self.listeners.armed(listener);
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phase != Phase::Running && self.conns.is_empty() && self.listeners.are_closed()
+    }
+}
+
+/// What a connection can take from the kernel.
+enum Want {
+    /// What is armed may stay; nothing new.
+    Nothing,
+    /// What is armed must end.
+    Pause,
+    Multishot,
+    /// At most this many bytes, straight into a buffer for the reader.
+    Direct(usize),
+}
+
+/// Pipelined input held back behind an unfinished response.
+const CARRY_BYTES_MAX: usize = 64 * 1024;
+
+impl<K, S> Conn<K, S> {
+    /// What the connection can take from the kernel in its present state.
+    fn wanted_recv(&mut self, limits: &Limits) -> Want {
+        match self.state {
+            State::Terminating | State::Flushing => return Want::Nothing,
+            State::Lingering if self.read_closed => return Want::Nothing,
+            State::Lingering => return Want::Multishot,
+            State::Open if self.read_closed || self.deaf || self.service.is_none() => return Want::Nothing,
+            State::Open => {}
+        }
+        if let conn::Incoming::Streaming { sender, direct } = &mut self.incoming {
+            return match (sender.room(limits.request_window_bytes), &direct) {
+                (0, _) => {
+                    *direct = true;
+                    Want::Pause
+                }
+                // A head's worth of carry must be parsed before bytes may pass it by.
+                (room, true) if self.carry.is_empty() => Want::Direct(room),
+                _ => Want::Multishot,
+            };
+        }
+        let busy = !matches!(self.exchange, Exchange::Idle);
+        let skipping = matches!(self.incoming, conn::Incoming::Skipping);
+        match busy && (skipping || self.carry.len() > CARRY_BYTES_MAX) {
+            true => Want::Pause,
+            false => Want::Multishot,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What goes out: replies into the machine, staged bytes into sends, and the end of a response.
+
+use std::io;
+
+use super::conn::{Incoming, ReadWait, State};
+use super::{BUF_KEPT_BYTES_MAX, BUFS_MAX, Exchange, Shard};
+use crate::bridge::reply::Reply;
+use crate::driver::Sink;
+use crate::pool::write_buf::WriteBuf;
+use crate::proto::h1::Next;
+use crate::ring::Ring;
+use crate::service::MakeHttpService;
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// The connection's staged bytes, to append to; give them back with [`put_out`](Self::put_out).
+    pub(super) fn take_out(&mut self, key: Key) -> WriteBuf {
+        let staged = self.conns.get_mut(key).and_then(|conn| conn.out.take());
+        staged
+            .or_else(|| self.bufs.pop())
+            .unwrap_or_else(|| WriteBuf::with_capacity(self.limits.write_buffer_bytes))
+    }
+
+    /// Stages `out` for the end of the turn.
+    pub(super) fn put_out(&mut self, key: Key, out: WriteBuf) {
+        let conn = self.conns.get_mut(key);
+        match conn {
+            Some(conn) if !out.is_empty() && conn.state != State::Terminating => {
+                conn.out = Some(out);
+                if !conn.dirty {
+                    conn.dirty = true;
+                    self.dirty.push(key);
+                }
+            }
+            _ => self.recycle(out),
+        }
+    }
+
+    pub(super) fn recycle(&mut self, mut buf: WriteBuf) {
+        if self.bufs.len() < BUFS_MAX && buf.capacity() <= BUF_KEPT_BYTES_MAX {
+            buf.clear();
+            self.bufs.push(buf);
+        }
+    }
+
+    /// Starts a send on every connection that has something staged and none in flight.
+    pub(super) fn stage_sends(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for key in dirty.drain(..) {
+            let Some(conn) = self.conns.get_mut(key) else {
+                continue;
+            };
+            conn.dirty = false;
+            if conn.is_sending() || conn.state == State::Terminating {
+                continue;
+            }
+            if let Some(out) = conn.out.take() {
+                self.start_send(key, out);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn start_send(&mut self, key: Key, buf: WriteBuf) {
+        let deadline_ns = self.deadline_after(self.limits.write_timeout_ns);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.sending_bytes = buf.len();
+        conn.write_deadline_ns = deadline_ns;
+        self.ring.send(key, &conn.socket, buf);
+        self.arm_timer(key);
+    }
+
+    pub(super) fn handle_sent(&mut self, key: Key, buf: WriteBuf, result: io::Result<usize>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            self.counters.late_completions.add(1);
+            return self.recycle(buf);
+        };
+        conn.sending_bytes = 0;
+        conn.write_deadline_ns = super::NEVER;
+        if conn.state == State::Terminating {
+            self.recycle(buf);
+            return self.settle(key);
+        }
+        match result {
+            Ok(sent) => {
+                self.counters.bytes_out.add(sent as u64);
+                self.go_on_sending(key, buf);
+            }
+            // Nothing was sent and nothing is wrong.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {
+                self.go_on_sending(key, buf);
+            }
+            // The peer is gone.
+            Err(_) => {
+                self.recycle(buf);
+                self.terminate(key);
+            }
+        }
+        self.settle(key);
+    }
+
+    fn go_on_sending(&mut self, key: Key, buf: WriteBuf) {
+        if !buf.is_empty() {
+            return self.start_send(key, buf);
+        }
+        self.recycle(buf);
+        // There is room again: first for the reply that waits for it, then for the wire.
+        self.pull_reply(key);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.out.is_some() && !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Takes what a detached call has replied, as far as the window allows.
+    pub(super) fn pull_reply(&mut self, key: Key) {
+        loop {
+            let window = self.limits.response_window_bytes;
+            let Some(conn) = self.conns.get_mut(key) else {
+                return;
+            };
+            if conn.unsent_bytes() >= window {
+                return;
+            }
+            let Exchange::Detached(receiver) = &mut conn.exchange else {
+                return;
+            };
+            let Some(reply) = receiver.next() else {
+                return;
+            };
+            self.handle_reply(key, reply);
+        }
+    }
+
+    fn handle_reply(&mut self, key: Key, reply: Reply) {
+        let ends = matches!(reply, Reply::End(_));
+        let written = self.with_sink(key, |sink| {
+            match reply {
+                Reply::Head(parts, length) => return sink.head(*parts, length),
+                Reply::Data(data) => sink.data(data),
+                Reply::End(trailers) => sink.end(trailers),
+                Reply::Failed => return Err(()),
+            }
+            Ok(())
+        });
+        match written {
+            Err(()) => self.fail_exchange(key),
+            Ok(()) if ends => self.response_done(key),
+            Ok(()) => {}
+        }
+    }
+
+    /// The response is complete: on to the next request, or to the end.
+    pub(super) fn response_done(&mut self, key: Key) {
+        self.counters.responses.add(1);
+        let keep_alive = self.deadline_after(self.limits.keep_alive_timeout_ns);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.exchange = Exchange::Idle;
+        conn.incoming = Incoming::Nothing;
+        if !conn.h1.request_complete() {
+            // What has arrived of the body is skipped; a body that goes on costs the connection.
+            conn.h1.abandon_body();
+            conn.incoming = Incoming::Skipping;
+            self.process_carry(key);
+        }
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.incoming = Incoming::Nothing;
+        match conn.h1.after_response() {
+            Next::Keep => conn.wait_for(ReadWait::KeepAlive, keep_alive),
+            Next::Close => return self.close_after_flush(key),
+        }
+        if !conn.carry.is_empty() {
+            self.process_carry(key);
+        }
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.read_closed && matches!(conn.exchange, Exchange::Idle) {
+            self.close_after_flush(key);
+        }
+    }
+
+    /// There will be no whole response: what was written before goes out, then the end.
+    pub(super) fn fail_exchange(&mut self, key: Key) {
+        self.counters.bodies_failed.add(1);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.exchange = Exchange::Idle;
+        conn.incoming = Incoming::Nothing;
+        self.close_after_flush(key);
+    }
+}

@@ -1,0 +1,197 @@
+//! What a shard counts, and what a user may read of it.
+//!
+//! Each shard writes its own counters and nobody else does, so counting costs a load and a store.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The one table of everything counted: both structs, the snapshot and the names come from it.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
+        /// A shard's counters. Only the shard's own thread may write them; any thread may read.
+        ///
+        /// Aligned to two cache lines, so that no shard's counting slows another's.
+        #[derive(Default, Debug)]
+        #[repr(align(128))]
+        pub struct ShardCounters {
+            $($(#[doc = $doc])+ pub $name: Counter,)*
+        }
+
+        impl ShardCounters {
+            /// Reads every counter. Each is exact; together they are of slightly different instants.
+            pub fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)* }
+            }
+        }
+
+        /// What a server has counted since its start, summed over its shards.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Every count with its name, in the order of the fields: for metrics exporters.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Sums the counters of several shards.
+            pub fn sum<'a>(shards: impl IntoIterator<Item = &'a ShardCounters>) -> Stats {
+                let mut total = Stats::default();
+                for shard in shards {
+                    $(total.$name += shard.$name.get();)*
+                }
+                total
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections open now; the one number here that also goes down.
+    connections_open,
+    /// Request heads parsed.
+    requests,
+    /// Response heads written.
+    responses,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes the kernel took for sending.
+    bytes_out,
+    /// Calls of `io_uring_enter`.
+    enters,
+    /// Sends asked of the kernel.
+    sends,
+    /// Receives that ended because the ring's buffers were all out (ENOBUFS).
+    recv_starved,
+    /// Times accepting was put off because descriptors or memory ran out (EMFILE, ENFILE, ...).
+    accept_backoffs,
+    /// Times the completion queue overflowed into the kernel's own list.
+    cq_overflows,
+    /// Calls of `io_uring_enter` repeated after EAGAIN, EBUSY or EINTR.
+    enter_retries,
+    /// Sends that took less than was asked.
+    short_sends,
+    /// Completions and replies for connections already gone.
+    late_completions,
+    /// Times another thread woke the shard from its sleep.
+    wakes,
+    /// Handlers that panicked.
+    handler_panics,
+    /// Handlers dropped before they were done, because their peer had gone.
+    handlers_cancelled,
+    /// Handlers that were pending after their first poll and moved to a worker.
+    handlers_detached,
+    /// Requests refused because they were malformed or over a limit.
+    parse_errors,
+    /// Connections closed for a head that did not come in time.
+    timeouts_head,
+    /// Idle connections closed.
+    timeouts_keep_alive,
+    /// Connections closed because the peer took no byte in time.
+    timeouts_write,
+    /// Bodies, of requests or responses, that ended in an error.
+    bodies_failed,
+    /// Times receiving was paused because a handler did not read its request's body.
+    body_pauses,
+    /// Times accepting was paused because the shard's connections were all in use.
+    accept_paused_full,
+    /// Workers added because the others were busy or blocked.
+    relief_workers,
+}
+
+/// A number one thread writes and any thread may read.
+///
+/// Two threads writing the same counter would lose counts, nothing worse.
+#[derive(Default, Debug)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    #[inline]
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`, wrapping.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        // Relaxed: a count publishes nothing but itself. With one writer load and store are enough,
+        // and far cheaper than a locked add.
+        let count = self.0.load(Ordering::Relaxed);
+        self.0.store(count.wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes one off: for gauges.
+    ///
+    /// # Panics
+    /// In debug builds, when the gauge is at zero.
+    #[inline]
+    pub fn decrement(&self) {
+        let count = self.0.load(Ordering::Relaxed);
+        debug_assert!(count > 0, "a gauge never goes below zero");
+        self.0.store(count.wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// The present count.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_shows_what_was_counted() {
+        let counters = ShardCounters::default();
+        counters.requests.increment();
+        counters.bytes_in.add(41);
+        counters.bytes_in.increment();
+        counters.connections_open.add(2);
+        counters.connections_open.decrement();
+        let stats = counters.snapshot();
+        assert_eq!(stats.requests, 1);
+        assert_eq!(stats.bytes_in, 42);
+        assert_eq!(stats.connections_open, 1);
+        assert_eq!(stats.responses, 0);
+    }
+
+    #[test]
+    fn shards_are_summed_field_by_field() {
+        let shards = [ShardCounters::default(), ShardCounters::default()];
+        shards[0].sends.add(3);
+        shards[1].sends.add(4);
+        shards[1].wakes.increment();
+        let stats = Stats::sum(&shards);
+        assert_eq!((stats.sends, stats.wakes), (7, 1));
+        assert_eq!(Stats::sum(&shards[..1]), shards[0].snapshot());
+        assert_eq!(stats.iter().map(|(_, count)| count).sum::<u64>(), 8);
+        assert!(stats.iter().any(|named| named == ("sends", 7)));
+    }
+
+    #[test]
+    fn another_thread_reads_while_the_shard_counts() {
+        let counters = ShardCounters::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..10_000).for_each(|_| counters.requests.increment()));
+            let mut before = 0;
+            while before < 10_000 {
+                let now = counters.requests.get();
+                assert!(now >= before);
+                before = now;
+            }
+        });
+    }
+
+    #[test]
+    fn two_shards_never_share_a_cache_line() {
+        assert_eq!(align_of::<ShardCounters>(), 128);
+        assert_eq!(size_of::<ShardCounters>() % 128, 0);
+    }
+}

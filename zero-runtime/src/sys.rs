@@ -1,0 +1,139 @@
+//! The system calls that neither the standard library nor socket2 wrap: eventfd and affinity.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A counter in the kernel that threads add to and a poller, or a ring, waits on.
+///
+/// Closed on exec and never blocking.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// Makes one at zero.
+    ///
+    /// # Errors
+    /// When the process or the system is out of descriptors or memory.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointers; the flags are valid ones.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        let fd = checked(fd)?;
+        // SAFETY: the kernel has just opened `fd` for us and nobody else knows of it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(EventFd(fd))
+    }
+
+    /// Adds one, which makes it readable. A counter at its maximum is readable already.
+    ///
+    /// # Errors
+    /// None that a live eventfd is known to give.
+    pub fn write(&self) -> io::Result<()> {
+        let one = 1_u64;
+        let from = (&raw const one).cast();
+        // SAFETY: `from` points to the eight bytes of `one`, which outlives the call.
+        let written = unsafe { libc::write(self.as_raw_fd(), from, size_of::<u64>()) };
+        match checked(written) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the whole count, leaving zero; zero if there was none.
+    ///
+    /// # Errors
+    /// None that a live eventfd is known to give.
+    pub fn read(&self) -> io::Result<u64> {
+        let mut count = 0_u64;
+        let into = (&raw mut count).cast();
+        // SAFETY: `into` points to the eight bytes of `count`, which outlives the call.
+        let read = unsafe { libc::read(self.as_raw_fd(), into, size_of::<u64>()) };
+        match checked(read) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(count),
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Binds the calling thread to one core.
+///
+/// # Errors
+/// `InvalidInput` when there is no such core, or the process's cpuset leaves it out.
+pub fn pin_current_thread(core: usize) -> io::Result<()> {
+    const WORD_BITS: usize = u64::BITS as usize;
+    let mut mask = [0_u64; CORES_MAX / WORD_BITS];
+    let word = mask.get_mut(core / WORD_BITS);
+    *word.ok_or(io::ErrorKind::InvalidInput)? |= 1 << (core % WORD_BITS);
+    // SAFETY: the kernel only reads, within the size given, bytes that outlive the call; 0 names
+    // the calling thread.
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&mask), mask.as_ptr().cast()) };
+    checked(result).map(drop)
+}
+
+/// More than any kernel is built for.
+const CORES_MAX: usize = 1 << 14;
+
+/// What a system call returned, or the error it left in `errno`.
+fn checked<T: Default + PartialOrd>(result: T) -> io::Result<T> {
+    if result < T::default() {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_eventfd_sums_its_writes_and_never_blocks() {
+        let event = EventFd::new().unwrap();
+        assert_eq!(event.read().unwrap(), 0);
+        event.write().unwrap();
+        event.write().unwrap();
+        assert_eq!(event.read().unwrap(), 2);
+        assert_eq!(event.read().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_full_eventfd_takes_writes_without_an_error() {
+        let event = EventFd::new().unwrap();
+        let nearly_full = u64::MAX - 1;
+        let file = std::fs::File::from(event.0.try_clone().unwrap());
+        std::io::Write::write(&mut &file, &nearly_full.to_ne_bytes()).unwrap();
+        event.write().unwrap();
+        assert_eq!(event.read().unwrap(), nearly_full);
+    }
+
+    #[test]
+    fn a_thread_is_pinned_to_the_core_asked_for() {
+        let core = *crate::cpus::usable().last().unwrap();
+        std::thread::spawn(move || {
+            pin_current_thread(core).unwrap();
+            assert_eq!(crate::cpus::usable(), [core]);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_refused() {
+        for core in [CORES_MAX - 1, CORES_MAX, usize::MAX] {
+            let error = pin_current_thread(core).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Tasks on the tokio runtime: workers that own the far end of a link, and detached calls.
+//!
+//! A worker polls each call once itself, as a real tokio task; a call that does not answer at
+//! once becomes a task of its own. Knows the bridge; never sees a shard.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, response};
+use pin_project_lite::pin_project;
+
+use crate::bridge::link::{Answer, Call, Complete, Link, Outcome, Taken};
+use crate::bridge::reply::{self, Reply, ReplySender};
+use crate::driver::{Driver, Ended, Sink};
+use crate::proto::h1::BodyLength;
+use crate::service::HttpService;
+
+/// Where tasks are spawned: the tokio runtime, or a test's own list.
+pub(crate) trait Spawn: Clone + Send + Sync + 'static {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+}
+
+impl Spawn for tokio::runtime::Handle {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::runtime::Handle::spawn(self, task));
+    }
+}
+
+/// Says why a call produced no response; the connection is closed.
+pub(crate) fn trace_ended(ended: &Ended) {
+    if let Ended::Failed(error) = ended {
+        tracing::debug!(%error, "the service or its response body failed; closing the connection");
+    }
+}
+
+pin_project! {
+    /// A call that runs as a task of its own and replies piece by piece.
+    pub(crate) struct Detached<S: HttpService> {
+        driver: Option<Pin<Box<Driver<S>>>>,
+        reply: ReplySender,
+    }
+}
+
+impl<S: HttpService> Detached<S> {
+    pub(crate) fn new(driver: Pin<Box<Driver<S>>>, reply: ReplySender) -> Self {
+        Detached {
+            driver: Some(driver),
+            reply,
+        }
+    }
+}
+
+impl<S: HttpService> Future for Detached<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.reply.register(cx.waker());
+        if this.reply.is_cancelled() {
+            // Dropped here, inside the runtime, where the handler's destructors may expect to be.
+            *this.driver = None;
+            return Poll::Ready(());
+        }
+        let Some(driver) = this.driver else {
+            return Poll::Ready(());
+        };
+        let Poll::Ready(ended) = driver.as_mut().poll(cx, this.reply) else {
+            return Poll::Pending;
+        };
+        trace_ended(&ended);
+        *this.driver = None;
+        if !matches!(ended, Ended::Complete) {
+            this.reply.send(Reply::Failed);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Sink for ReplySender {
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()> {
+        self.send(Reply::Head(Box::new(parts), length));
+        Ok(())
+    }
+
+    fn has_room(&mut self) -> bool {
+        ReplySender::has_room(self)
+    }
+
+    fn data(&mut self, data: Bytes) {
+        self.send(Reply::Data(data));
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.send(Reply::End(trailers));
+    }
+}
+
+/// Keeps what a first poll yields, as long as it is at most one piece.
+#[derive(Default)]
+struct FirstPoll {
+    head: Option<(response::Parts, BodyLength)>,
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Sink for FirstPoll {
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()> {
+        self.head = Some((parts, length));
+        Ok(())
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.data.is_none()
+    }
+
+    fn data(&mut self, data: Bytes) {
+        self.data = Some(data);
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.trailers = trailers;
+    }
+}
+
+impl FirstPoll {
+    /// Hands on what a driver that did not end has said so far.
+    fn hand_on(self, reply: &mut ReplySender) {
+        if let Some((parts, length)) = self.head {
+            reply.send(Reply::Head(Box::new(parts), length));
+        }
+        if let Some(data) = self.data {
+            reply.send(Reply::Data(data));
+        }
+    }
+}
+
+/// Serves a link until it is taken over or its shard is gone.
+pub(crate) async fn run<S: HttpService, X: Spawn>(
+    link: Arc<Link<S>>,
+    epoch: u64,
+    spawn: X,
+    response_window_bytes: usize,
+) {
+    let mut spare: Option<Pin<Box<Driver<S>>>> = None;
+    poll_fn(|cx| {
+        loop {
+            let call = match link.take(epoch) {
+                Taken::Relieved => return Poll::Ready(()),
+                Taken::Call(call) => call,
+                Taken::Nothing if link.is_abandoned() => return Poll::Ready(()),
+                Taken::Nothing if link.prepare_sleep(cx.waker()) => return Poll::Pending,
+                Taken::Nothing => continue,
+            };
+            let conn = call.conn;
+            let outcome = answer(call, &mut spare, &spawn, response_window_bytes);
+            link.answer(Answer { conn, outcome });
+            // A fresh budget for the next handler, as if it were a task of its own.
+            if !tokio::task::coop::has_budget_remaining() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// Polls a call once; what does not end goes on as a task of its own.
+fn answer<S: HttpService, X: Spawn>(
+    call: Call<S>,
+    spare: &mut Option<Pin<Box<Driver<S>>>>,
+    spawn: &X,
+    response_window_bytes: usize,
+) -> Outcome {
+    let mut driver = spare.take().unwrap_or_else(|| Box::pin(Driver::idle()));
+    driver.as_mut().start(call.service, call.request);
+    let mut first = FirstPoll::default();
+    // The task that goes on polls the driver at once, so this waker is never relied on.
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx, &mut first)));
+    match polled {
+        Ok(Poll::Ready(Ended::Complete)) => {
+            *spare = Some(driver);
+            let FirstPoll {
+                head,
+                data,
+                trailers,
+            } = first;
+            let (parts, length) = head.expect("a complete response has a head");
+            Outcome::Complete(Complete {
+                parts,
+                length,
+                data,
+                trailers,
+            })
+        }
+        Ok(Poll::Ready(ended)) => {
+            trace_ended(&ended);
+            Outcome::Failed
+        }
+        Ok(Poll::Pending) => {
+            let (mut sender, receiver) = reply::channel(call.signal, response_window_bytes);
+            first.hand_on(&mut sender);
+            spawn.spawn(Detached::new(driver, sender));
+            Outcome::Detached(receiver)
+        }
+        // The panic hook has reported it; the driver, which may be half moved, is not reused.
+        Err(_panic) => Outcome::Failed,
+    }
+}
