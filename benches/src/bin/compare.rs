@@ -213,14 +213,7 @@ impl Progress {
                 problem: Some(problem),
                 ..
             }) => format!("BAD: {problem}"),
-            Ok(run) => format!(
-                "{:>7.0} req/s, p99 {:.0} µs, CPU {:.2} µs/req (user {:.2}, sys {:.2})",
-                run.requests_per_second,
-                run.p99_us.unwrap_or(f64::NAN),
-                run.cpu_us,
-                run.user_us,
-                run.system_us
-            ),
+            Ok(run) => summary(run),
         };
         let Progress { done, total, .. } = self;
         eprintln!(
@@ -229,6 +222,16 @@ impl Progress {
             scenario.name
         );
     }
+}
+
+fn summary(run: &Run) -> String {
+    let latency = run
+        .p99_us
+        .map_or(String::new(), |p99| format!(" p99 {p99:.0} µs,"));
+    format!(
+        "{:>7.0} req/s,{latency} CPU {:.2} µs/req (user {:.2}, sys {:.2})",
+        run.requests_per_second, run.cpu_us, run.user_us, run.system_us
+    )
 }
 
 fn minutes(time: Duration) -> String {

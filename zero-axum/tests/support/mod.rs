@@ -58,7 +58,7 @@ impl Mode {
         if !self.is_io_uring() {
             return None;
         }
-        io_uring::IoUring::builder()
+        <io_uring::IoUring>::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .build(4)
