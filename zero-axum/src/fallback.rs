@@ -104,11 +104,10 @@ where
     /// Accepts until told to drain, then waits for the connections, and cuts them when told to
     /// terminate.
     async fn run(self, part: Part) {
-        let mut phase = self.lifecycle.watch();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
+                () = until(&self.lifecycle, Phase::Draining) => break,
                 Some(ended) = connections.join_next() => log_panic(ended),
                 (stream, peer_addr, place) = accept(&self.listener, &self.places) => {
                     let served = self.serve_connection(stream, peer_addr);
@@ -119,11 +118,15 @@ where
                 }
             }
         }
-        let AcceptLoop { listener, .. } = self;
+        let AcceptLoop {
+            listener,
+            lifecycle,
+            ..
+        } = self;
         drop(listener);
         loop {
             tokio::select! {
-                _ = phase.wait_for(|phase| *phase == Phase::Terminating) => break,
+                () = until(&lifecycle, Phase::Terminating) => break,
                 ended = connections.join_next() => match ended {
                     Some(ended) => log_panic(ended),
                     None => break,
@@ -154,7 +157,11 @@ where
             }
             let made = match make.make(conn) {
                 Made::Ready(service) => Ok(service),
-                Made::Later(service) => service.await,
+                Made::Later(service) => tokio::select! {
+                    made = service => made,
+                    // No request has been read: there is nothing to finish.
+                    () = until(&lifecycle, Phase::Draining) => return,
+                },
             };
             let served = match made {
                 Ok(service) => serve_http(http, stream, service, &lifecycle).await,
@@ -192,15 +199,21 @@ async fn serve_http<A: Application>(
     service: AppService<A>,
     lifecycle: &Lifecycle,
 ) -> Result<(), BoxError> {
-    let mut phase = lifecycle.watch();
     let service = TowerToHyperService::new(service);
     let mut served = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
     tokio::select! {
         ended = served.as_mut() => return ended,
-        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
+        () = until(lifecycle, Phase::Draining) => {}
     }
     served.as_mut().graceful_shutdown();
     served.await
+}
+
+/// Waits until the server is in `phase`, or past it.
+async fn until(lifecycle: &Lifecycle, phase: Phase) {
+    let mut phases = lifecycle.watch();
+    // The sender lives in `lifecycle`, so waiting cannot fail.
+    let _ = phases.wait_for(|now| *now >= phase).await;
 }
 
 /// Errors after which the next `accept` may well succeed: the peer changed its mind.

@@ -18,13 +18,14 @@ use crate::service::HttpService;
 
 /// Where a response goes.
 pub(crate) trait Sink {
-    /// Takes the head; an error ends the exchange without further pieces.
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()>;
+    /// Takes the head; returns whether the body is wanted. An error ends the exchange without
+    /// further pieces.
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()>;
     /// Whether another piece of the body is welcome. If not, the sink sees to it that the driver
     /// is polled again.
     fn has_room(&mut self) -> bool;
-    /// Takes a piece of the body.
-    fn data(&mut self, data: Bytes);
+    /// Takes a piece of the body; returns whether more of it is wanted.
+    fn data(&mut self, data: Bytes) -> bool;
     /// The response is complete.
     fn end(&mut self, trailers: Option<HeaderMap>);
 }
@@ -130,17 +131,18 @@ fn send_head<B: Body>(
     sink: &mut impl Sink,
 ) -> Result<Option<B>, ()> {
     let (parts, body) = response.into_parts();
+    let is_over = body.is_end_stream();
     let length = match body.size_hint().exact() {
+        _ if is_over => BodyLength::Empty,
         Some(bytes) => BodyLength::Known(bytes),
         None => BodyLength::Unknown,
     };
-    let bodyless = is_head || is_bodyless(parts.status) || body.is_end_stream();
-    sink.head(parts, length)?;
-    if bodyless {
-        sink.end(None);
-        return Ok(None);
+    let is_bodyless = is_head || is_bodyless(parts.status) || is_over;
+    if sink.head(parts, length)? && !is_bodyless {
+        return Ok(Some(body));
     }
-    Ok(Some(body))
+    sink.end(None);
+    Ok(None)
 }
 
 //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
@@ -170,10 +172,11 @@ where
         };
         match frame.into_data() {
             Ok(mut data) => {
-                if data.has_remaining() {
-                    sink.data(data.copy_to_bytes(data.remaining()));
-                }
-                if body.is_end_stream() {
+                let is_wanted = match data.remaining() {
+                    0 => true,
+                    bytes => sink.data(data.copy_to_bytes(bytes)),
+                };
+                if !is_wanted || body.is_end_stream() {
                     sink.end(None);
                     return Poll::Ready(Ended::Complete);
                 }

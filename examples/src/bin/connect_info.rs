@@ -47,14 +47,19 @@ fn serve(port: u16, own_type: bool) -> std::io::Result<ShutdownHandle> {
         zero_axum::serve(addr, app.into_make_service_with_connect_info::<Visitor>())
     } else {
         let app = Router::new().route("/", get(address));
-        zero_axum::serve(addr, app.into_make_service_with_connect_info::<SocketAddr>())
+        zero_axum::serve(
+            addr,
+            app.into_make_service_with_connect_info::<SocketAddr>(),
+        )
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
-    let port: u16 = std::env::args().nth(1).map_or(Ok(3000), |arg| arg.parse())?;
+    let port: u16 = std::env::args()
+        .nth(1)
+        .map_or(Ok(3000), |arg| arg.parse())?;
 
     // The plain address is served one port higher.
     let plain = serve(port + 1, false)?;

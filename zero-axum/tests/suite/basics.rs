@@ -161,7 +161,11 @@ fn responses_keep_their_header_lines(mode: Mode) {
     let server = mode.serve(Router::new().route("/", get(cookies)));
     let response = server.connect().get("/");
     assert!(response.head.starts_with("HTTP/1.1 418 I'm a teapot\r\n"));
-    assert!(response.head.contains("\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n"));
+    assert!(
+        response
+            .head
+            .contains("\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n")
+    );
     assert!(response.head.contains("\r\nserver: mine\r\n"));
 }
 

@@ -42,6 +42,7 @@ fn app() -> Router {
 
 async fn hint(request: Request) -> String {
     let hint = http_body::Body::size_hint(request.body());
+    request.into_body().collect().await.unwrap();
     format!("{:?}", hint.exact())
 }
 
@@ -205,7 +206,7 @@ fn a_cut_off_body_is_an_error_to_the_handler(mode: Mode) {
         "/",
         post(move |body: Body| {
             let tx = tx.clone();
-            async move { drop(tx.send(body.collect().await.is_err())) }
+            async move { tx.send(body.collect().await.is_err()).unwrap() }
         }),
     );
     let server = mode.serve(app);

@@ -171,21 +171,32 @@ fn a_spawned_task_outlives_its_client(mode: Mode) {
 
 fn clients_who_vanish_in_any_phase_leave_nothing(mode: Mode) {
     const EACH: usize = 4;
-    let phases: [(&str, fn(&Server) -> Client); 8] = [
+    type Enter = fn(&Server) -> Client;
+    let phases: [(&str, Enter); 8] = [
         ("connected", |server| server.connect()),
         ("idle", |server| {
             let mut client = server.connect();
             assert_eq!(client.get("/").status, 200);
             client
         }),
-        ("half a head", |server| sent(server, "GET / HTTP/1.1\r\nhost: ")),
+        ("half a head", |server| {
+            sent(server, "GET / HTTP/1.1\r\nhost: ")
+        }),
         ("half a body", |server| {
-            sent(server, "POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\n1234")
+            sent(
+                server,
+                "POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\n1234",
+            )
         }),
         ("half a chunk", |server| {
-            sent(server, "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1")
+            sent(
+                server,
+                "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1",
+            )
         }),
-        ("handler waits", |server| sent(server, "GET /wait HTTP/1.1\r\n\r\n")),
+        ("handler waits", |server| {
+            sent(server, "GET /wait HTTP/1.1\r\n\r\n")
+        }),
         ("body streams", |server| {
             let mut client = sent(server, "GET /stream HTTP/1.1\r\n\r\n");
             client.head();

@@ -65,9 +65,7 @@ fn app() -> Router {
         tokio::time::sleep(Duration::from_millis(5)).await;
         "slept"
     };
-    let blocking = || async {
-        tokio::task::spawn_blocking(|| "blocking").await.unwrap()
-    };
+    let blocking = || async { tokio::task::spawn_blocking(|| "blocking").await.unwrap() };
     let scoped = || {
         NAME.scope("scoped", async {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -75,7 +73,10 @@ fn app() -> Router {
         })
     };
     let flavor = || async {
-        assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
+        assert_eq!(
+            Handle::current().runtime_flavor(),
+            RuntimeFlavor::MultiThread
+        );
         "multi-thread"
     };
     let panics = || async { panics_here() };
@@ -88,7 +89,10 @@ fn app() -> Router {
         .route("/sleep", get(slept))
         .route("/spawn", get(spawned))
         .route("/spawn_blocking", get(blocking))
-        .route("/block_in_place", get(|| async { tokio::task::block_in_place(|| "in place") }))
+        .route(
+            "/block_in_place",
+            get(|| async { tokio::task::block_in_place(|| "in place") }),
+        )
         .route("/file", get(file))
         .route("/socket", get(socket))
         .route("/task_local", get(scoped))

@@ -153,6 +153,15 @@ fn a_service_may_be_ready_late(mode: Mode) {
     }
 }
 
+/// Counts a handler out, however it ends.
+struct Inside(Arc<AtomicUsize>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 fn a_concurrency_limit_outside_the_router_holds(mode: Mode) {
     const LIMIT: usize = 2;
     let inside = Arc::new(AtomicUsize::new(0));
@@ -162,9 +171,9 @@ fn a_concurrency_limit_outside_the_router_holds(mode: Mode) {
         let (inside, most, go) = (inside.clone(), most.clone(), go.clone());
         move || async move {
             let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+            let _inside = Inside(inside);
             most.fetch_max(now, Ordering::SeqCst);
             go.acquire().await.unwrap().forget();
-            inside.fetch_sub(1, Ordering::SeqCst);
         }
     };
     let app = Router::new().route("/", get(counted));
@@ -176,7 +185,7 @@ fn a_concurrency_limit_outside_the_router_holds(mode: Mode) {
     eventually("the limit is reached", || {
         inside.load(Ordering::SeqCst) == LIMIT
     });
-    // One who waits for its turn and leaves must not keep the turn.
+    // One who leaves, be it while waiting for a turn or in its turn, must not keep the turn.
     drop(clients.pop());
     go.add_permits(clients.len() + 1);
     let answered = clients

@@ -20,6 +20,7 @@ in_every_mode![
     streams_in_flight_are_finished,
     a_pipelined_request_after_the_last_answer_is_not_served,
     connections_that_never_spoke_do_not_hold_it_up,
+    make_services_that_wait_do_not_hold_it_up,
     a_signal_shuts_down,
     dropping_the_handle_shuts_down,
     dropping_the_future_shuts_down,
@@ -59,9 +60,10 @@ impl Held {
 }
 
 fn wait_until_refused(addr: SocketAddr) {
-    eventually("new connections are refused", || {
-        matches!(TcpStream::connect(addr), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
-    });
+    eventually(
+        "new connections are refused",
+        || matches!(TcpStream::connect(addr), Err(error) if error.kind() == ErrorKind::ConnectionRefused),
+    );
 }
 
 fn requests_in_flight_are_finished(mode: Mode) {
@@ -144,6 +146,21 @@ fn connections_that_never_spoke_do_not_hold_it_up(mode: Mode) {
     for client in &mut silent {
         client.assert_closed();
     }
+    wait(server.handle);
+}
+
+fn make_services_that_wait_do_not_hold_it_up(mode: Mode) {
+    let (tx, entered) = mpsc::channel();
+    let make = tower::service_fn(move |_: zero_axum::IncomingStream<'static>| {
+        tx.send(()).unwrap();
+        pending::<Result<Router, std::convert::Infallible>>()
+    });
+    let server = mode.serve(make);
+    let mut client = server.connect();
+    client.send_get("/");
+    entered.recv_timeout(PATIENCE).unwrap();
+    server.handle.shutdown();
+    client.assert_closed();
     wait(server.handle);
 }
 

@@ -43,15 +43,13 @@ type Sent = Result<Bytes, &'static str>;
 fn fed_route() -> (Router, mpsc::UnboundedSender<Sent>) {
     let (tx, rx) = mpsc::unbounded_channel();
     let rx = Arc::new(Mutex::new(Some(rx)));
-    let app = Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route(
-            "/fed",
-            get(move || async move {
-                let rx = rx.lock().unwrap().take().expect("asked once");
-                Body::from_stream(received(rx))
-            }),
-        );
+    let app = Router::new().route("/", get(|| async { "hello" })).route(
+        "/fed",
+        get(move || async move {
+            let rx = rx.lock().unwrap().take().expect("asked once");
+            Body::from_stream(received(rx))
+        }),
+    );
     (app, tx)
 }
 
@@ -123,9 +121,7 @@ fn a_body_of_known_length_streams_without_chunks(mode: Mode) {
     let (app, feed) = fed_route();
     let app = app.layer(axum::middleware::map_response(
         |mut response: axum::response::Response| async {
-            response
-                .headers_mut()
-                .insert("content-length", 10.into());
+            response.headers_mut().insert("content-length", 10.into());
             response
         },
     ));
@@ -138,7 +134,10 @@ fn a_body_of_known_length_streams_without_chunks(mode: Mode) {
         assert_eq!(client.exactly(5), piece.as_bytes());
     }
     drop(feed);
-    assert!(client.is_silent_for(Duration::from_millis(100)), "kept open");
+    assert!(
+        client.is_silent_for(Duration::from_millis(100)),
+        "kept open"
+    );
 }
 
 fn http10_gets_an_unframed_stream(mode: Mode) {
@@ -223,7 +222,10 @@ fn a_slow_reader_holds_the_producer_back(mode: Mode) {
     client.send_get("/download");
     assert_eq!(client.head().status, 200);
     let held = settled(&made);
-    assert!(held <= HELD_BYTES_MAX, "the producer ran {held} bytes ahead");
+    assert!(
+        held <= HELD_BYTES_MAX,
+        "the producer ran {held} bytes ahead"
+    );
     server.assert_serves("/");
 
     let mut got = 0;
@@ -263,7 +265,10 @@ fn send_until_blocked(client: &mut Client, length: usize) -> usize {
     let patience = Duration::from_millis(500);
     client.stream.set_write_timeout(Some(patience)).unwrap();
     while sent < length {
-        match client.stream.write(&piece[..piece.len().min(length - sent)]) {
+        match client
+            .stream
+            .write(&piece[..piece.len().min(length - sent)])
+        {
             Ok(bytes) => sent += bytes,
             Err(error) if is_timeout(&error) => break,
             Err(error) => panic!("the upload failed: {error}"),
@@ -361,19 +366,17 @@ fn a_body_that_fails_cuts_the_connection(mode: Mode) {
 fn a_body_that_panics_cuts_its_connection_only(mode: Mode) {
     let (tx, rx) = mpsc::unbounded_channel::<u32>();
     let rx = Arc::new(Mutex::new(Some(rx)));
-    let app = Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route(
-            "/panics",
-            get(move || async move {
-                let rx = rx.lock().unwrap().take().expect("asked once");
-                let body = received(rx).map(|n| {
-                    assert_eq!(n, 0, "this panic belongs to the test");
-                    Ok::<_, Infallible>("zero")
-                });
-                Body::from_stream(body)
-            }),
-        );
+    let app = Router::new().route("/", get(|| async { "hello" })).route(
+        "/panics",
+        get(move || async move {
+            let rx = rx.lock().unwrap().take().expect("asked once");
+            let body = received(rx).map(|n| {
+                assert_eq!(n, 0, "this panic belongs to the test");
+                Ok::<_, Infallible>("zero")
+            });
+            Body::from_stream(body)
+        }),
+    );
     let server = mode.serve(app);
     let mut other = server.connect();
     assert_eq!(other.get("/").status, 200);

@@ -17,7 +17,7 @@ use crate::config::Dispatch;
 use crate::driver::{Driver, Ended, Sink};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
-use crate::proto::h1::{self, BodyKind, BodyLength};
+use crate::proto::h1::{self, BodyKind, BodyLength, SendBody, SendMore};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
@@ -335,22 +335,22 @@ pub(super) struct ShardSink<'a> {
 }
 
 impl Sink for ShardSink<'_> {
-    fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<(), ()> {
-        let responded = self.h1.respond(&mut parts, length, self.date, self.out);
+    fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
+        let responded = self.h1.respond(&parts, length, self.date, self.out);
         if self.maps.len() < super::MAPS_MAX {
             let mut map = std::mem::take(&mut parts.headers);
             map.clear();
             self.maps.push(map);
         }
-        responded.map(drop).map_err(drop)
+        responded.map(|body| body != SendBody::Nothing).map_err(drop)
     }
 
     fn has_room(&mut self) -> bool {
         self.out.len() < self.window
     }
 
-    fn data(&mut self, data: Bytes) {
-        self.h1.send_data(data, self.out);
+    fn data(&mut self, data: Bytes) -> bool {
+        self.h1.send_data(data, self.out) == SendMore::More
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {

@@ -282,6 +282,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if conn.state != State::Open {
             return;
         }
+        // A request that is whole may be answered, and those that wait behind it.
+        if !matches!(conn.exchange, Exchange::Idle) && conn.h1.request_complete() {
+            return self.cancel_if_waiting(key);
+        }
         match conn.h1.handle_eof() {
             Eof::MidBody => self.end_body(key, Err(BodyError::Incomplete)),
             Eof::Idle | Eof::MidHead => self.close_after_flush(key),

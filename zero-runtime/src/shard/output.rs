@@ -142,8 +142,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {
             match reply {
-                Reply::Head(parts, length) => return sink.head(*parts, length),
-                Reply::Data(data) => sink.data(data),
+                // What the head leaves no room for is cut off, piece by piece.
+                Reply::Head(parts, length) => return sink.head(*parts, length).map(drop),
+                Reply::Data(data) => {
+                    sink.data(data);
+                }
                 Reply::End(trailers) => sink.end(trailers),
                 Reply::Failed => return Err(()),
             }
@@ -177,7 +180,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.incoming = Incoming::Nothing;
         match conn.h1.after_response() {
             Next::Keep => conn.wait_for(ReadWait::KeepAlive, keep_alive),
-            Next::Close => return self.close_after_flush(key),
+            // One attempt has been made to skip the rest: what has arrived was offered above.
+            Next::Drain | Next::Close => return self.close_after_flush(key),
         }
         if !conn.carry.is_empty() {
             self.process_carry(key);

@@ -81,17 +81,18 @@ impl<S: HttpService> Future for Detached<S> {
 }
 
 impl Sink for ReplySender {
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()> {
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
         self.send(Reply::Head(Box::new(parts), length));
-        Ok(())
+        Ok(true)
     }
 
     fn has_room(&mut self) -> bool {
         ReplySender::has_room(self)
     }
 
-    fn data(&mut self, data: Bytes) {
+    fn data(&mut self, data: Bytes) -> bool {
         self.send(Reply::Data(data));
+        true
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
@@ -108,17 +109,18 @@ struct FirstPoll {
 }
 
 impl Sink for FirstPoll {
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<(), ()> {
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
         self.head = Some((parts, length));
-        Ok(())
+        Ok(true)
     }
 
     fn has_room(&mut self) -> bool {
         self.data.is_none()
     }
 
-    fn data(&mut self, data: Bytes) {
+    fn data(&mut self, data: Bytes) -> bool {
         self.data = Some(data);
+        true
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {

@@ -1,0 +1,231 @@
+//! What a request's head says of its body and its connection. Knows the fields that frame messages;
+//! knows nothing of how their bytes are read.
+
+use super::table::HeadTable;
+use super::{BodyKind, ParseError};
+
+/// A `content-length` beyond this is taken for an attack, as hyper does.
+const CONTENT_LENGTH_MAX: u64 = u64::MAX - 2;
+
+/// The methods whose responses are framed in their own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MethodKind {
+    Head,
+    Connect,
+    Other,
+}
+
+/// What the head means for the exchange.
+#[derive(Debug)]
+pub(super) struct Framing {
+    pub(super) body: BodyKind,
+    pub(super) method: MethodKind,
+    pub(super) keep_alive: bool,
+    /// HTTP/1.1, a body, and `expect: 100-continue`.
+    pub(super) expect_continue: bool,
+    pub(super) upgrade: bool,
+    /// `te: trailers`: the client takes trailers.
+    pub(super) takes_trailers: bool,
+}
+
+/// Field by field, in their order: the first fault is the one that is told.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The length, and the line that gave it.
+    content_length: Option<(u64, usize)>,
+    has_content_length: bool,
+    has_transfer_encoding: bool,
+    /// Of the last `transfer-encoding` line.
+    ends_in_chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expect_continue: bool,
+    upgrade: bool,
+    takes_trailers: bool,
+}
+
+/// Reads the framing fields of the head that `table` describes, and hides those that are overruled.
+#[inline]
+pub(super) fn frame(head: &[u8], table: &mut HeadTable) -> Result<Framing, ParseError> {
+    let method = match table.method(head) {
+        b"HEAD" => MethodKind::Head,
+        b"CONNECT" => MethodKind::Connect,
+        _ => MethodKind::Other,
+    };
+    let mut seen = Seen {
+        keep_alive: table.is_http_11,
+        upgrade: method == MethodKind::Connect,
+        ..Seen::default()
+    };
+    for at in 0..table.lines.len() {
+        let line = table.lines[at];
+        // Lengths first: few other fields have a name as long as one of these.
+        match line.name_bytes {
+            2 | 6 | 7 | 10 | 14 | 17 => {}
+            _ => continue,
+        }
+        let value = line.value.of(head);
+        let name = line.name(head);
+        match line.name_bytes {
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                seen.transfer_encoding(value, table)?;
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                seen.content_length(value, at, table)?;
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+                //# A server MUST ignore an Upgrade header field that is received in an
+                //# HTTP/1.0 request.
+                seen.upgrade = table.is_http_11;
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                seen.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
+            }
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                seen.takes_trailers |= list_has(value, b"trailers");
+            }
+            _ => {}
+        }
+    }
+    seen.conclude(method, table.is_http_11)
+}
+
+impl Seen {
+    fn transfer_encoding(&mut self, value: &[u8], table: &mut HeadTable) -> Result<(), ParseError> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+        //# A server or client that receives an HTTP/1.0 message containing a
+        //# Transfer-Encoding header field MUST treat the message as if the
+        //# framing is faulty
+        if !table.is_http_11 {
+            return Err(ParseError::TransferEncoding);
+        }
+        self.has_transfer_encoding = true;
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+        //# If a message is received with both a Transfer-Encoding and a
+        //# Content-Length header field, the Transfer-Encoding overrides the
+        //# Content-Length.
+        if let Some((_, line)) = self.content_length.take() {
+            table.lines[line].hidden = true;
+        }
+        self.ends_in_chunked = ends_in_chunked(value);
+        Ok(())
+    }
+
+    fn content_length(
+        &mut self,
+        value: &[u8],
+        line: usize,
+        table: &mut HeadTable,
+    ) -> Result<(), ParseError> {
+        self.has_content_length = true;
+        if self.has_transfer_encoding {
+            table.lines[line].hidden = true;
+            return Ok(());
+        }
+        let length = digits(value).ok_or(ParseError::ContentLength)?;
+        match self.content_length {
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+            //# If a message is received without Transfer-Encoding and with an
+            //# invalid Content-Length header field, then the message framing is
+            //# invalid and the recipient MUST treat it as an unrecoverable error
+            Some((first, _)) if first != length => Err(ParseError::ContentLength),
+            Some(_) => {
+                table.lines[line].hidden = true;
+                Ok(())
+            }
+            None if length > CONTENT_LENGTH_MAX => Err(ParseError::HeadTooLarge),
+            None => {
+                self.content_length = Some((length, line));
+                Ok(())
+            }
+        }
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        if self.close || list_has(value, b"close") {
+            self.close = true;
+        } else if !self.keep_alive {
+            self.keep_alive = list_has(value, b"keep-alive");
+        }
+    }
+
+    #[inline]
+    fn conclude(self, method: MethodKind, is_http_11: bool) -> Result<Framing, ParseError> {
+        let body = if self.has_transfer_encoding {
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+            //# If a Transfer-Encoding header field is present in a request and
+            //# the chunked transfer coding is not the final encoding, the message
+            //# body length cannot be determined reliably; the server MUST respond
+            //# with the 400 (Bad Request) status code and then close the
+            //# connection.
+            if !self.ends_in_chunked {
+                return Err(ParseError::TransferEncoding);
+            }
+            BodyKind::Chunked
+        } else {
+            match self.content_length {
+                None | Some((0, _)) => BodyKind::None,
+                Some((length, _)) => BodyKind::Length(length),
+            }
+        };
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+        //# Regardless, the server MUST close the connection after responding to
+        //# such a request to avoid the potential attacks.
+        let is_ambiguous = self.has_transfer_encoding && self.has_content_length;
+        Ok(Framing {
+            body,
+            method,
+            keep_alive: self.keep_alive && !self.close && !is_ambiguous,
+            //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+            //# A server that receives a 100-continue expectation in an HTTP/1.0
+            //# request MUST ignore that expectation.
+            expect_continue: self.expect_continue && is_http_11 && body != BodyKind::None,
+            upgrade: self.upgrade,
+            takes_trailers: self.takes_trailers,
+        })
+    }
+}
+
+/// Whether a comma-separated list has `token`, in any case. A list with a byte that is not printable
+/// ASCII has nothing.
+pub(super) fn list_has(list: &[u8], token: &[u8]) -> bool {
+    is_text(list)
+        && list
+            .split(|&byte| byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// Whether the last coding of a list is chunked.
+pub(super) fn ends_in_chunked(list: &[u8]) -> bool {
+    is_text(list)
+        && list
+            .rsplit(|&byte| byte == b',')
+            .next()
+            .is_some_and(|item| item.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+fn is_text(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| matches!(byte, b'\t' | b' '..=b'~'))
+}
+
+/// Digits and nothing else: no sign, no space, no list.
+//= https://www.rfc-editor.org/rfc/rfc9110#section-8.6
+//# a recipient MUST anticipate potentially large decimal numerals and
+//# prevent parsing errors due to integer conversion overflows or precision
+//# loss due to integer conversion
+pub(super) fn digits(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u64, |number, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,177 @@
+//! HTTP/1.1 as a server speaks it: the machine, its events, its limits.
+//!
+//! Owns the protocol; knows no socket, clock, pool or service. [`conn`] is the machine; [`parse`],
+//! [`framing`] and [`decode`] are its ear, [`encode`] and [`send`] its voice; [`table`] is where a
+//! head lies after parsing and [`head`] makes a request of it.
+
+mod conn;
+mod decode;
+mod encode;
+mod error;
+mod framing;
+mod head;
+mod names;
+mod parse;
+mod send;
+mod table;
+#[cfg(test)]
+mod tests;
+mod trusted;
+
+use std::ops::Range;
+
+use http::HeaderMap;
+
+pub use conn::Conn;
+pub use error::{ParseError, RespondError, ShortBody};
+pub use head::build_request;
+pub use names::NameTable;
+pub use table::HeadTable;
+
+/// What a connection may ask of the machine; the defaults are hyper's numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct H1Limits {
+    /// Bytes of a head, empty lines before it included. A head that is not complete by then is
+    /// answered with 431. Default: 417,792.
+    pub head_bytes_max: usize,
+    /// Lines of a head, the request line not counted; one more is answered with 431. Default: 100.
+    pub headers_max: usize,
+    /// Bytes of the request target; one more is answered with 414. More than the default is not
+    /// possible: `http::Uri` ends there. Default: 65,534.
+    pub uri_bytes_max: usize,
+    /// The extensions of one body's chunks stay below this many bytes in total. Default: 16 KiB.
+    pub chunk_extension_bytes_max: usize,
+    /// A trailer section stays below this many bytes. Default: 16 KiB.
+    pub trailer_bytes_max: usize,
+    /// Lines of a trailer section. Default: 100.
+    pub trailers_max: usize,
+}
+
+impl Default for H1Limits {
+    fn default() -> Self {
+        H1Limits {
+            head_bytes_max: 8192 + 4096 * 100,
+            headers_max: 100,
+            uri_bytes_max: 65_534,
+            chunk_extension_bytes_max: 16 * 1024,
+            trailer_bytes_max: 16 * 1024,
+            trailers_max: 100,
+        }
+    }
+}
+
+/// What [`Conn::handle_input`] made of the input.
+#[derive(Debug)]
+pub struct Step {
+    /// How much of the input is done with. The rest is to be presented again, at once unless the
+    /// event says otherwise.
+    pub consumed: usize,
+    /// What it meant.
+    pub event: Event,
+}
+
+/// What the peer has said. Ranges count from the start of the input given.
+#[derive(Debug)]
+pub enum Event {
+    /// Nothing more can be made of this input; present the rest with more behind it.
+    NeedMore,
+    /// A response is unfinished, or nothing more is read from this peer; present the rest after
+    /// [`Conn::after_response`].
+    Blocked,
+    /// A request begins.
+    Head(RequestHead),
+    /// A part of its body, never empty.
+    Data(Range<usize>),
+    /// The body is complete, with trailers; no [`Event::End`] follows.
+    Trailers(HeaderMap),
+    /// The body is complete. Not said of a request with [`BodyKind::None`].
+    End,
+    /// The peer broke the protocol and will not be listened to any more. An error of the head wants
+    /// [`Conn::respond_error`]; one of the body ([`ParseError::is_body`]) belongs to the body's
+    /// reader, and the response may still be given.
+    Error(ParseError),
+}
+
+/// What the machine knows of a request; the rest is in the [`HeadTable`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Where the head lies, from the method's first byte through the empty line.
+    pub range: Range<usize>,
+    /// How its body is delimited.
+    pub body: BodyKind,
+    /// The client waits for `100 Continue`: [`Conn::poll_continue`] once the body is wanted.
+    pub expect_continue: bool,
+    /// An `Upgrade` field on HTTP/1.1, or the method CONNECT.
+    pub upgrade: bool,
+}
+
+/// How the body of a request is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// There is none, or its length is zero.
+    None,
+    /// By `content-length`; never zero.
+    Length(u64),
+    /// By the chunked coding.
+    Chunked,
+}
+
+/// What the body of a response says of its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is nothing to send: the body had ended before its head was written.
+    ///
+    /// Unlike `Known(0)`, this overrules a `content-length` of the application, except to HEAD.
+    Empty,
+    /// This many bytes.
+    Known(u64),
+    /// The body's end will tell.
+    Unknown,
+}
+
+/// How the body of a response is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendBody {
+    /// Not at all: the response is complete, its body is not to be polled.
+    Nothing,
+    /// Exactly this many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+    /// Until the connection closes.
+    UntilClose,
+}
+
+/// Whether the response takes more data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendMore {
+    /// It does, or [`Conn::finish`] ends it.
+    More,
+    /// It is complete; the body is not to be polled again.
+    Complete,
+}
+
+/// Where the peer's end of stream fell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eof {
+    /// Between requests: a clean close.
+    Idle,
+    /// Within a head: close without a word.
+    MidHead,
+    /// Within a body: an error for its reader; the response may still be given.
+    MidBody,
+    /// Behind a complete request whose response is not done.
+    AfterRequest,
+}
+
+/// How a connection goes on once its response is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// With the next request.
+    Keep,
+    /// The rest of the request body is in the way. Abandon it if it has no reader, present what has
+    /// arrived, and ask again; or close. hyper tries once.
+    Drain,
+    /// It does not: close after the last byte is sent. See [`Conn::is_upgraded`].
+    Close,
+}
