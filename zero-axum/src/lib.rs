@@ -48,7 +48,7 @@ mod serve;
 
 pub use app::{AppService, Application};
 pub use listener::IntoIo;
-pub use make::{IncomingStream, MakePerConnection, Maker};
+pub use make::{IncomingStream, MakePerConnection, Maker, SameForAll};
 pub use serve::{AsMakeService, AsService, IntoApp, serve};
 
 pub use zero_runtime::{

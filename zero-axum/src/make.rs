@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use axum::extract::connect_info::Connected;
+use http::Extensions;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower_service::Service;
 use zero_runtime::BoxError;
@@ -77,6 +78,35 @@ impl Connected<IncomingStream<'_>> for SocketAddr {
     }
 }
 
+/// The same application, cloned, for every connection.
+#[derive(Clone, Debug)]
+pub struct SameForAll<A>(AppService<A>);
+
+impl<A> SameForAll<A> {
+    pub(crate) fn new(app: A) -> Self {
+        SameForAll(AppService::new(app))
+    }
+}
+
+impl<A: Application> MakeHttpService for SameForAll<A> {
+    type Service = AppService<A>;
+    const WANTS_PEER_ADDR: bool = false;
+
+    fn make(&mut self, _conn: ConnInfo) -> Made<Self::Service> {
+        Made::Ready(self.0.clone())
+    }
+
+    fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
+        reason_phrase(extensions)
+    }
+}
+
+/// As hyper does: an application may replace the words behind a status code.
+fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
+    let phrase = extensions.get::<hyper::ext::ReasonPhrase>();
+    phrase.map(hyper::ext::ReasonPhrase::as_bytes)
+}
+
 /// A make service, one for the whole server, that makes the service of each connection.
 ///
 /// Its lock is held for `poll_ready` and `call`, not for the future that `call` returns: a slow
@@ -119,6 +149,10 @@ impl<M: Maker> MakeHttpService for MakePerConnection<M> {
             Poll::Ready(Err(error)) => later(ready(Err(error))),
             Poll::Pending => later(made),
         }
+    }
+
+    fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
+        reason_phrase(extensions)
     }
 }
 

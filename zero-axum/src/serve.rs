@@ -7,12 +7,12 @@ use std::io;
 use axum::Router;
 use axum::routing::MethodRouter;
 use zero_runtime::lifecycle::{Backend, ShutdownHandle};
-use zero_runtime::service::{MakeHttpService, Shared};
+use zero_runtime::service::MakeHttpService;
 
 use crate::app::{AppService, Application};
 use crate::fallback;
 use crate::listener::IntoIo;
-use crate::make::{MakePerConnection, Maker};
+use crate::make::{MakePerConnection, Maker, SameForAll};
 
 /// Serves `app` on the listeners of `io` and returns at once.
 ///
@@ -85,10 +85,10 @@ pub enum AsService {}
 
 impl<S: Application> IntoApp<AsService> for S {
     type App = S;
-    type Make = Shared<AppService<S>>;
+    type Make = SameForAll<S>;
 
     fn into_app(self) -> Self::Make {
-        Shared(AppService::new(with_routes_built(self)))
+        SameForAll::new(with_routes_built(self))
     }
 }
 

@@ -22,7 +22,11 @@ pub struct RequestBody(Inner);
 
 enum Inner {
     Empty,
-    Whole(Bytes),
+    Whole {
+        bytes: Bytes,
+        /// It came in chunks: its length is not told ahead, as if it were still coming.
+        is_chunked: bool,
+    },
     Stream {
         receiver: BodyReceiver,
         /// Bytes still to come, when the request declared a length.
@@ -37,11 +41,8 @@ impl RequestBody {
     }
 
     /// A body that has arrived.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        match bytes.is_empty() {
-            true => RequestBody(Inner::Empty),
-            false => RequestBody(Inner::Whole(bytes)),
-        }
+    pub(crate) fn whole(bytes: Bytes, is_chunked: bool) -> Self {
+        RequestBody(Inner::Whole { bytes, is_chunked })
     }
 
     /// A body that is still coming.
@@ -63,10 +64,13 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Inner::Empty => Poll::Ready(None),
-            Inner::Whole(bytes) => {
+            Inner::Whole { bytes, .. } => {
                 let bytes = std::mem::take(bytes);
                 self.0 = Inner::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                match bytes.is_empty() {
+                    true => Poll::Ready(None),
+                    false => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                }
             }
             Inner::Stream {
                 receiver,
@@ -86,7 +90,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self.0 {
             Inner::Empty => true,
-            Inner::Whole(_) => false,
+            Inner::Whole { .. } => false,
             Inner::Stream {
                 remaining_bytes, ..
             } => remaining_bytes == Some(0),
@@ -96,7 +100,11 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Empty => SizeHint::with_exact(0),
-            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Whole {
+                bytes,
+                is_chunked: false,
+            } => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Whole { .. } => SizeHint::default(),
             Inner::Stream {
                 remaining_bytes: Some(remaining),
                 ..
@@ -110,7 +118,7 @@ impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0 {
             Inner::Empty => "Empty",
-            Inner::Whole(_) => "Whole",
+            Inner::Whole { .. } => "Whole",
             Inner::Stream { .. } => "Stream",
         };
         f.debug_tuple("RequestBody").field(&kind).finish()

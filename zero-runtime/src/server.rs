@@ -160,13 +160,28 @@ fn choose_backend(choice: BackendChoice) -> io::Result<Backend> {
     if choice == BackendChoice::Hyper {
         return Ok(Backend::Hyper);
     }
-    match probe::probe() {
+    match probe_apart() {
         Ok(_) => Ok(Backend::IoUring),
-        Err(refusal) if choice == BackendChoice::IoUring => Err(io::Error::other(refusal.to_string())),
+        // hyper cures a refusal, not a shortage of memory or descriptors.
+        Err(refusal) if choice == BackendChoice::IoUring || !refusal.is_unavailable() => {
+            Err(refusal.into())
+        }
         Err(refusal) => {
             tracing::warn!(%refusal, "falling back to hyper on tokio");
             Ok(Backend::Hyper)
         }
+    }
+}
+
+/// Probes on a thread of its own: the kernel tears a ring down later, and would interrupt
+/// whatever system call the thread that made it is blocked in by then.
+fn probe_apart() -> Result<probe::Features, probe::Refusal> {
+    let prober = thread::Builder::new().name("zero-probe".into());
+    let probed = prober.spawn(probe::probe).map(thread::JoinHandle::join);
+    match probed {
+        Ok(Ok(probed)) => probed,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => Err(probe::Refusal::Other(error)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
@@ -88,6 +88,12 @@ pub trait MakeHttpService: Clone + Send + 'static {
     /// Makes the service of the connection that `conn` describes. Called inside the server's
     /// tokio runtime.
     fn make(&mut self, conn: ConnInfo) -> Made<Self::Service>;
+
+    /// Finds the reason phrase that a response's extensions ask for, if any. Asked only of
+    /// responses that have extensions.
+    fn reason_phrase(_extensions: &Extensions) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// The same service, cloned, for every connection.

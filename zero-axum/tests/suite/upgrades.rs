@@ -8,14 +8,15 @@ use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Mode, in_every_mode};
+use crate::support::{Mode, in_every_mode, on_hyper_only};
 
-in_every_mode![
+on_hyper_only![
     an_upgraded_connection_goes_both_ways,
     bytes_behind_the_upgrade_request_arrive,
-    an_upgrade_may_be_refused,
     an_ordinary_request_cannot_be_upgraded,
 ];
+
+in_every_mode![an_upgrade_may_be_refused,];
 
 fn app() -> Router {
     Router::new()

@@ -54,15 +54,20 @@ impl Mode {
     }
 
     /// Asks the kernel itself, not zero: a server that wrongly refuses io_uring must fail tests.
+    ///
+    /// On a thread of its own: a ring's late end interrupts system calls of the thread that made it.
     fn refusal(self) -> Option<std::io::Error> {
         if !self.is_io_uring() {
             return None;
         }
-        <io_uring::IoUring>::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(4)
-            .err()
+        let probe = || {
+            <io_uring::IoUring>::builder()
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .build(4)
+                .err()
+        };
+        std::thread::spawn(probe).join().expect("the probe does not panic")
     }
 
     pub(crate) fn io(self) -> Io {
@@ -201,3 +206,20 @@ macro_rules! in_every_mode {
     };
 }
 pub(crate) use in_every_mode;
+
+/// The same for what shards cannot do yet: listed in DIFFERENCES.md.
+macro_rules! on_hyper_only {
+    ($($test:ident,)*) => {
+        $(
+            mod $test {
+                use crate::support::Mode;
+
+                #[test]
+                fn hyper() {
+                    Mode::Hyper.run(stringify!($test), super::$test);
+                }
+            }
+        )*
+    };
+}
+pub(crate) use on_hyper_only;

@@ -50,8 +50,10 @@ pub(crate) enum Outcome {
     Complete(Complete),
     /// The handler waits in a task of its own and replies from there.
     Detached(ReplyReceiver),
-    /// The handler failed or panicked.
+    /// The handler failed.
     Failed,
+    /// The handler panicked.
+    Panicked,
 }
 
 /// A response whose body is at most one piece.
@@ -66,14 +68,14 @@ pub(crate) struct Complete {
 struct WorkerPort<S> {
     calls: rtrb::Consumer<Call<S>>,
     answers: rtrb::Producer<Answer>,
+    /// Which worker the link belongs to; raised when a relief takes over.
+    epoch: u64,
 }
 
 /// What shard and workers share of a link.
 pub(crate) struct Link<S> {
     port: Baton<WorkerPort<S>>,
     wakeup: Wakeup<AtomicWaker>,
-    /// Which worker the link belongs to; raised when a relief takes over.
-    epoch: AtomicU64,
     /// Calls ever taken; a link whose count stands still while calls wait has a stuck worker.
     taken: AtomicU64,
     inbox: Arc<Inbox>,
@@ -99,11 +101,11 @@ pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
     let port = WorkerPort {
         calls: call_consumer,
         answers: answer_producer,
+        epoch: 0,
     };
     let link = Arc::new(Link {
         port: Baton::new(port),
         wakeup: Wakeup::new(AtomicWaker::new()),
-        epoch: AtomicU64::new(0),
         taken: AtomicU64::new(0),
         inbox,
     });
@@ -172,8 +174,10 @@ impl<S> ShardPort<S> {
     /// Takes the link away from its present worker; whoever runs with the returned epoch owns it.
     pub(crate) fn relieve(&mut self, now_ns: u64) -> u64 {
         self.last_look.1 = now_ns;
-        // Pairs with the load in `Link::take`.
-        self.link.epoch.fetch_add(1, Ordering::AcqRel) + 1
+        self.link.port.with(|port| {
+            port.epoch += 1;
+            port.epoch
+        })
     }
 }
 
@@ -188,17 +192,15 @@ pub(crate) enum Taken<S> {
 impl<S> Link<S> {
     /// Takes the next call for the worker of `epoch`.
     pub(crate) fn take(&self, epoch: u64) -> Taken<S> {
-        // Pairs with the fetch_add in `ShardPort::relieve`.
-        if self.epoch.load(Ordering::Acquire) != epoch {
-            return Taken::Relieved;
+        let taken = self.port.with(|port| match port.epoch == epoch {
+            true => port.calls.pop().map_or(Taken::Nothing, Taken::Call),
+            false => Taken::Relieved,
+        });
+        if matches!(taken, Taken::Call(_)) {
+            // Relaxed: read only to see whether it moves.
+            self.taken.fetch_add(1, Ordering::Relaxed);
         }
-        match self.port.with(|port| port.calls.pop()) {
-            Ok(call) => {
-                self.taken.fetch_add(1, Ordering::Relaxed);
-                Taken::Call(call)
-            }
-            Err(_) => Taken::Nothing,
-        }
+        taken
     }
 
     /// Sends an answer and wakes the shard if it sleeps.
@@ -208,11 +210,17 @@ impl<S> Link<S> {
         self.inbox.wakeup().wake();
     }
 
-    /// Whether the worker may sleep; it registers its waker first.
-    pub(crate) fn prepare_sleep(&self, waker: &std::task::Waker) -> bool {
-        self.wakeup.bell().register(waker);
-        self.wakeup
-            .prepare_sleep(|| self.port.with(|port| !port.calls.is_empty()))
+    /// Whether the worker of `epoch` may sleep; its waker is registered first. A worker that has
+    /// been relieved may not: it would take the bell from the one that relieved it.
+    pub(crate) fn prepare_sleep(&self, epoch: u64, waker: &std::task::Waker) -> bool {
+        let owns_link = self.port.with(|port| {
+            if port.epoch == epoch {
+                self.wakeup.bell().register(waker);
+            }
+            port.epoch == epoch
+        });
+        let is_wanted = || self.port.with(|port| port.epoch != epoch || !port.calls.is_empty());
+        owns_link && self.wakeup.prepare_sleep(is_wanted)
     }
 
     /// Whether the shard is gone and nothing is left to take.

@@ -33,6 +33,8 @@ struct Shared {
     credit: Credit,
     /// The reader has asked for the first time.
     polled: AtomicBool,
+    /// The sender is gone, and what it could not hand on with it.
+    gone: AtomicBool,
     /// The reader is gone.
     dropped: AtomicBool,
 }
@@ -48,6 +50,7 @@ pub(crate) fn channel(
         reader: AtomicWaker::new(),
         credit: Credit::new(),
         polled: AtomicBool::new(!tell_first_poll),
+        gone: AtomicBool::new(false),
         dropped: AtomicBool::new(false),
     });
     let sender = BodySender {
@@ -152,6 +155,8 @@ impl Drop for BodySender {
             // Whatever waits is lost with the connection: the reader sees an incomplete body.
             let _ = self.items.push(Item::Failed(BodyError::Incomplete));
         }
+        // Pairs with the load in `BodyReceiver::poll_frame`.
+        self.shared.gone.store(true, Ordering::Release);
         self.shared.reader.wake();
     }
 }
@@ -181,7 +186,8 @@ impl BodyReceiver {
         }
         self.shared.reader.register(cx.waker());
         // Looked at before the last take: what the sender pushed before it left is not missed.
-        let sender_is_gone = self.items.is_abandoned();
+        // Pairs with the store in `BodySender::drop`.
+        let sender_is_gone = self.shared.gone.load(Ordering::Acquire);
         match self.take() {
             Some(item) => Poll::Ready(item),
             None if sender_is_gone => {

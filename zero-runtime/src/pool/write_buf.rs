@@ -16,6 +16,14 @@ struct Splice {
     bytes: Bytes,
 }
 
+/// A place in a [`WriteBuf`], to go back to while nothing has been sent since.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    flat: usize,
+    splices: usize,
+    unsent: usize,
+}
+
 /// A queue of bytes to send: a flat buffer with large chunks spliced in.
 #[derive(Default)]
 pub struct WriteBuf {
@@ -159,6 +167,23 @@ impl WriteBuf {
         }
     }
 
+    /// The present end.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            flat: self.flat.len(),
+            splices: self.splices.len(),
+            unsent: self.unsent,
+        }
+    }
+
+    /// Takes back what was put in after `mark`. Nothing may have been sent in between.
+    pub fn rewind(&mut self, mark: Mark) {
+        assert!(mark.flat <= self.flat.len() && mark.splices <= self.splices.len());
+        self.flat.truncate(mark.flat);
+        self.splices.truncate(mark.splices);
+        self.unsent = mark.unsent;
+    }
+
     /// Drops everything queued and keeps the flat part's capacity.
     pub fn clear(&mut self) {
         self.flat.clear();
@@ -214,6 +239,17 @@ mod tests {
             buf.put_slice(b"again");
             assert_eq!(gather(&buf), b"again");
         }
+    }
+
+    #[test]
+    fn a_rewind_leaves_what_was_there_before() {
+        let (mut buf, all) = sample();
+        let mark = buf.mark();
+        buf.put_slice(b"more");
+        buf.put_bytes(Bytes::from(vec![b'X'; COPY_BYTES_MAX + 1]));
+        buf.rewind(mark);
+        assert_eq!(gather(&buf), all);
+        assert_eq!(buf.len(), all.len());
     }
 
     #[test]

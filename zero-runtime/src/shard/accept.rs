@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
+use crate::bridge::inbox::ConnSignal;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
@@ -67,6 +69,14 @@ impl<K> Listeners<K> {
     }
 }
 
+struct RaiseOnDrop(Arc<ConnSignal>);
+
+impl Drop for RaiseOnDrop {
+    fn drop(&mut self) {
+        self.0.raise();
+    }
+}
+
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(super) fn handle_accepted(
         &mut self,
@@ -98,6 +108,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Opens a connection, or lets it wait for a slot.
     fn admit(&mut self, listener: ListenerId, socket: R::Socket) {
+        if self.phase == Phase::Terminating {
+            return self.ring.close(socket);
+        }
         if self.conns.is_full() {
             self.listeners.waiting.push_back((listener, socket));
             if !self.listeners.full {
@@ -147,6 +160,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         } else if self.listeners.full {
             self.listeners.full = false;
             self.steer_accept();
+        }
+    }
+
+    /// Closes those who wait for a slot.
+    pub(super) fn turn_away_waiting(&mut self) {
+        for (_, socket) in self.listeners.waiting.drain(..) {
+            self.ring.close(socket);
         }
     }
 
@@ -202,12 +222,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         let signal = Self::signal(conn, key, &self.inbox);
-        let (sender, receiver) = oneshot::channel();
+        let (mut sender, receiver) = oneshot::channel();
         conn.making = Some(receiver);
+        let raise = RaiseOnDrop(signal);
         self.spawn.spawn(async move {
-            // A connection that is gone by then does not want its service.
-            let _ = sender.send(future.await);
-            signal.raise();
+            // Dropped last, also when the maker panics: the shard then sees what became of it.
+            let _raise = raise;
+            tokio::select! {
+                made = future => drop(sender.send(made)),
+                // The connection is gone.
+                () = sender.closed() => {}
+            }
         });
     }
 

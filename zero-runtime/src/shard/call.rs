@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, response};
+use http::{Extensions, HeaderMap, Request, response};
 
 use super::conn::{Conn, Incoming, State};
 use super::{Exchange, PendingCall, Shard};
@@ -15,7 +15,7 @@ use crate::bridge::reply;
 use crate::bridge::request_body;
 use crate::config::Dispatch;
 use crate::driver::{Driver, Ended, Sink};
-use crate::pool::write_buf::WriteBuf;
+use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::date::DateCache;
 use crate::proto::h1::{self, BodyKind, BodyLength, SendBody, SendMore};
 use crate::ring::Ring;
@@ -30,10 +30,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes the oldest pending call.
     pub(super) fn make_call(&mut self, call: PendingCall) {
         let key = call.conn;
+        let expects_continue = call.expects_continue;
         let Some(request) = self.open_body(call) else {
             return;
         };
         match self.limits.dispatch {
+            // 100 must be written between the handler's asking and its answer: not within one poll.
+            _ if expects_continue => self.call_detached(key, request),
             Dispatch::Workers => self.send_call(key, request),
             _ => self.call_inline(key, request),
         }
@@ -53,9 +56,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 conn.incoming = Incoming::Nothing;
                 RequestBody::empty()
             }
-            (_, Some(Ok(None))) => {
+            // A client that expects 100 gets it when the body is asked for, even if it did not wait.
+            (_, Some(Ok(None))) if !call.expects_continue => {
                 conn.incoming = Incoming::Nothing;
-                RequestBody::whole(arrived)
+                RequestBody::whole(arrived, call.kind == BodyKind::Chunked)
             }
             (kind, ended) => {
                 let signal = Self::signal(conn, call.conn, &self.inbox);
@@ -92,7 +96,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let Some(service) = conn.service.clone() else {
+        let Some(service) = &conn.service else {
             return;
         };
         let mut sink = ShardSink {
@@ -101,12 +105,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             date: &self.date,
             maps: &mut self.maps,
             window: self.limits.response_window_bytes,
+            reason_phrase: M::reason_phrase,
+            begun: &mut conn.begun,
             refused: false,
         };
-        driver.as_mut().start(service, request);
         // A call that waits is polled again by its task at once, so this waker is never relied on.
         let mut cx = Context::from_waker(Waker::noop());
-        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx, &mut sink)));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            driver.as_mut().start(service.clone(), request);
+            driver.as_mut().poll(&mut cx, &mut sink)
+        }));
         let refused = sink.refused;
         self.put_out(key, out);
         match polled {
@@ -120,8 +128,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.fail_exchange(key);
             }
             Ok(Poll::Pending) => self.detach(key, driver),
-            // The panic hook has reported it. The driver may be half moved: it is not reused.
+            // The panic hook has reported it.
             Err(_panic) => {
+                worker::discard(driver);
                 self.counters.handler_panics.add(1);
                 self.fail_exchange(key);
             }
@@ -144,12 +153,32 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    /// The service for one call. The clone is the application's code: if it panics, the call has.
+    fn clone_service(&mut self, key: Key) -> Option<M::Service> {
+        let service = self.conns.get_mut(key)?.service.as_ref()?;
+        let cloned = catch_unwind(AssertUnwindSafe(|| service.clone()));
+        if cloned.is_err() {
+            self.counters.handler_panics.add(1);
+            self.fail_exchange(key);
+        }
+        cloned.ok()
+    }
+
+    /// Makes the call in a task of its own from the start.
+    fn call_detached(&mut self, key: Key, request: Request<RequestBody>) {
+        if let Some(service) = self.clone_service(key) {
+            let mut driver = Box::pin(Driver::idle());
+            driver.as_mut().start(service, request);
+            self.detach(key, driver);
+        }
+    }
+
     /// Hands the call to a worker; the links take turns.
     fn send_call(&mut self, key: Key, request: Request<RequestBody>) {
-        let Some(conn) = self.conns.get_mut(key) else {
+        let Some(service) = self.clone_service(key) else {
             return;
         };
-        let Some(service) = conn.service.clone() else {
+        let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         let signal = Self::signal(conn, key, &self.inbox);
@@ -171,10 +200,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             self.next_port = (self.next_port + 1) % self.ports.len();
         }
-        // Every link is full: this call is a task from the start.
-        let mut driver = Box::pin(Driver::idle());
-        driver.as_mut().start(call.service, call.request);
-        self.detach(key, driver);
+        // Every link is full.
+        self.call_detached(key, call.request);
     }
 
     /// Takes what workers and tasks have sent.
@@ -228,6 +255,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.pull_reply(key);
             }
             Outcome::Failed => self.fail_exchange(key),
+            Outcome::Panicked => {
+                self.counters.handler_panics.add(1);
+                self.fail_exchange(key);
+            }
         }
         self.settle(key);
     }
@@ -263,6 +294,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             date: &self.date,
             maps: &mut self.maps,
             window: self.limits.response_window_bytes,
+            reason_phrase: M::reason_phrase,
+            begun: &mut conn.begun,
             refused: false,
         };
         let done = with(&mut sink);
@@ -330,13 +363,22 @@ pub(super) struct ShardSink<'a> {
     date: &'a DateCache,
     maps: &'a mut Vec<HeaderMap>,
     window: usize,
+    reason_phrase: fn(&Extensions) -> Option<&[u8]>,
+    /// Where the response begins in `out`, if it does there.
+    begun: &'a mut Option<Mark>,
     /// The response broke its own framing; nothing more can follow it.
     refused: bool,
 }
 
 impl Sink for ShardSink<'_> {
     fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        let responded = self.h1.respond(&parts, length, self.date, self.out);
+        *self.begun = Some(self.out.mark());
+        let reason = match parts.extensions.is_empty() {
+            true => None,
+            false => (self.reason_phrase)(&parts.extensions),
+        };
+        let (h1, date) = (&mut *self.h1, self.date);
+        let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
         if self.maps.len() < super::MAPS_MAX {
             let mut map = std::mem::take(&mut parts.headers);
             map.clear();
@@ -355,6 +397,10 @@ impl Sink for ShardSink<'_> {
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
         if self.h1.finish(trailers.as_ref(), self.out).is_err() {
+            // What has not been sent of a response that breaks its promise is not sent at all.
+            if let Some(begun) = self.begun.take() {
+                self.out.rewind(begun);
+            }
             self.refused = true;
         }
     }

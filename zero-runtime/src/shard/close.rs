@@ -47,7 +47,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if conn.read_closed && !conn.deaf || self.limits.linger_timeout_ns == 0 {
+        if conn.read_closed || self.limits.linger_timeout_ns == 0 {
             return self.terminate(key);
         }
         self.ring.shutdown_write(&conn.socket);
@@ -113,7 +113,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match conn.exchange {
-            Exchange::Detached(_) => self.terminate(key),
+            Exchange::Detached(_) if conn.h1.request_complete() => self.terminate(key),
+            // Its body's reader hears of the end, and may still answer.
+            Exchange::Detached(_) => {}
             Exchange::Idle => self.close_after_flush(key),
             Exchange::Queued | Exchange::Calling => {}
         }
@@ -162,6 +164,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.phase = phase;
         self.steer_accept();
+        if phase == Phase::Terminating {
+            self.turn_away_waiting();
+        }
         for key in self.conns.keys() {
             match phase {
                 Phase::Running => {}

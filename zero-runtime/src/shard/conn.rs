@@ -11,7 +11,7 @@ use crate::bridge::inbox::ConnSignal;
 use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
 use crate::error::BoxError;
-use crate::pool::write_buf::WriteBuf;
+use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
 
 /// No deadline.
@@ -94,6 +94,8 @@ pub(super) struct Conn<K, S> {
     pub(super) exchange: Exchange,
     /// Bytes to send, staged while a send is in flight or until the turn ends.
     pub(super) out: Option<WriteBuf>,
+    /// Where in `out` the present response begins; `None` once any of it may have been sent.
+    pub(super) begun: Option<Mark>,
     /// Bytes of the send in flight.
     pub(super) sending_bytes: usize,
     pub(super) recv: Recv,
@@ -123,6 +125,7 @@ impl<K, S> Conn<K, S> {
             incoming: Incoming::Nothing,
             exchange: Exchange::Idle,
             out: None,
+            begun: None,
             sending_bytes: 0,
             recv: Recv::Idle,
             read_closed: false,

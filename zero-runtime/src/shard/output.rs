@@ -56,6 +56,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 continue;
             }
             if let Some(out) = conn.out.take() {
+                conn.begun = None;
                 self.start_send(key, out);
             }
         }
@@ -168,6 +169,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
+        conn.begun = None;
         if !conn.h1.request_complete() {
             // What has arrived of the body is skipped; a body that goes on costs the connection.
             conn.h1.abandon_body();

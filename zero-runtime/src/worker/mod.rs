@@ -154,7 +154,7 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
                 Taken::Relieved => return Poll::Ready(()),
                 Taken::Call(call) => call,
                 Taken::Nothing if link.is_abandoned() => return Poll::Ready(()),
-                Taken::Nothing if link.prepare_sleep(cx.waker()) => return Poll::Pending,
+                Taken::Nothing if link.prepare_sleep(epoch, cx.waker()) => return Poll::Pending,
                 Taken::Nothing => continue,
             };
             let conn = call.conn;
@@ -170,6 +170,11 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
     .await;
 }
 
+/// Drops what a panic has left half done; its destructors may panic again.
+pub(crate) fn discard<T>(left: T) {
+    drop(catch_unwind(AssertUnwindSafe(|| drop(left))));
+}
+
 /// Polls a call once; what does not end goes on as a task of its own.
 fn answer<S: HttpService, X: Spawn>(
     call: Call<S>,
@@ -178,11 +183,13 @@ fn answer<S: HttpService, X: Spawn>(
     response_window_bytes: usize,
 ) -> Outcome {
     let mut driver = spare.take().unwrap_or_else(|| Box::pin(Driver::idle()));
-    driver.as_mut().start(call.service, call.request);
     let mut first = FirstPoll::default();
     // The task that goes on polls the driver at once, so this waker is never relied on.
     let mut cx = Context::from_waker(Waker::noop());
-    let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx, &mut first)));
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        driver.as_mut().start(call.service, call.request);
+        driver.as_mut().poll(&mut cx, &mut first)
+    }));
     match polled {
         Ok(Poll::Ready(Ended::Complete)) => {
             *spare = Some(driver);
@@ -209,7 +216,10 @@ fn answer<S: HttpService, X: Spawn>(
             spawn.spawn(Detached::new(driver, sender));
             Outcome::Detached(receiver)
         }
-        // The panic hook has reported it; the driver, which may be half moved, is not reused.
-        Err(_panic) => Outcome::Failed,
+        // The panic hook has reported it.
+        Err(_panic) => {
+            discard(driver);
+            Outcome::Panicked
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Header names seen before, so that a custom one costs no allocation. Owns a bounded table of names;
 //! knows nothing of heads.
 
-use http::HeaderName;
+use http::header::{self, HeaderName};
 
 use super::ParseError;
 
@@ -17,14 +17,22 @@ const NAME_BYTES_MAX: usize = 64;
 /// A peer that invents names pushes others out, which costs what it would cost without a table.
 #[derive(Debug)]
 pub struct NameTable {
-    slots: Box<[Option<HeaderName>]>,
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Clone)]
+struct Slot {
+    spelling: Spelling,
+    name: HeaderName,
 }
 
 impl NameTable {
-    /// Makes an empty table.
+    /// Makes a table without custom names.
     pub fn new() -> Self {
+        let name = header::HOST;
+        let spelling = Spelling::of(name.as_str().as_bytes());
         NameTable {
-            slots: vec![None; SLOTS].into_boxed_slice(),
+            slots: vec![Slot { spelling, name }; SLOTS].into_boxed_slice(),
         }
     }
 
@@ -34,11 +42,12 @@ impl NameTable {
         if raw.len() > NAME_BYTES_MAX {
             return HeaderName::from_bytes(raw).map_err(|_| ParseError::Header);
         }
-        let slot = &mut self.slots[slot_of(raw)];
-        match slot {
-            Some(name) if is_spelled(name.as_str().as_bytes(), raw) => Ok(name.clone()),
-            _ => take_place(slot, raw),
+        let spelling = Spelling::of(raw);
+        let slot = &mut self.slots[spelling.slot()];
+        if slot.spelling == spelling && is_same_middle(&slot.name, raw) {
+            return Ok(slot.name.clone());
         }
+        take_place(slot, spelling, raw)
     }
 }
 
@@ -49,47 +58,58 @@ impl Default for NameTable {
 }
 
 #[cold]
-fn take_place(slot: &mut Option<HeaderName>, raw: &[u8]) -> Result<HeaderName, ParseError> {
+fn take_place(slot: &mut Slot, spelling: Spelling, raw: &[u8]) -> Result<HeaderName, ParseError> {
     let name = HeaderName::from_bytes(raw).map_err(|_| ParseError::Header)?;
-    *slot = Some(name.clone());
+    *slot = Slot {
+        spelling,
+        name: name.clone(),
+    };
     Ok(name)
 }
 
-/// Whether `raw` is `name`, which is in lower case, but for its case.
-#[inline]
-fn is_spelled(name: &[u8], raw: &[u8]) -> bool {
-    name.len() == raw.len()
-        && words(name)
-            .zip(words(raw))
-            .all(|(name, raw)| name == to_lower_case(raw))
+/// A name's length, its first and its last eight bytes, in lower case: all of a short name, and with
+/// [`is_same_middle`] all of a long one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spelling {
+    first: u64,
+    last: u64,
+    bytes: usize,
 }
 
-/// A multiplicative hash over the name in lower case.
-#[inline]
-fn slot_of(raw: &[u8]) -> usize {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let hash = words(raw).fold(raw.len() as u64, |hash, word| {
-        (hash.rotate_left(23) ^ to_lower_case(word)).wrapping_mul(FACTOR)
-    });
-    (hash >> (u64::BITS - SLOT_BITS)) as usize
+impl Spelling {
+    #[inline]
+    fn of(raw: &[u8]) -> Self {
+        let (first, last) = match (raw.first_chunk::<8>(), raw.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (short_word(raw), 0),
+        };
+        Spelling {
+            first: to_lower_case(first),
+            last: to_lower_case(last),
+            bytes: raw.len(),
+        }
+    }
+
+    /// A multiplicative hash. Names that share it push each other out, no more.
+    #[inline]
+    fn slot(self) -> usize {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = self.first ^ self.last.rotate_left(29) ^ self.bytes as u64;
+        (mixed.wrapping_mul(FACTOR) >> (u64::BITS - SLOT_BITS)) as usize
+    }
 }
 
-/// The bytes as words: whole ones, and one that overlaps where the length is no multiple of eight.
+/// Whether the bytes that a [`Spelling`] leaves out are the same; the lengths are.
 #[inline]
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let (whole, rest) = bytes.as_chunks::<8>();
-    let last = match (rest.len(), bytes.last_chunk::<8>()) {
-        (0, _) => None,
-        (_, Some(last)) => Some(u64::from_le_bytes(*last)),
-        (_, None) => Some(short_word(bytes)),
-    };
-    whole
-        .iter()
-        .map(|word| u64::from_le_bytes(*word))
-        .chain(last)
+fn is_same_middle(name: &HeaderName, raw: &[u8]) -> bool {
+    if raw.len() <= 16 {
+        return true;
+    }
+    let middle = 8..raw.len() - 8;
+    name.as_str().as_bytes()[middle.clone()].eq_ignore_ascii_case(&raw[middle])
 }
 
-/// One to seven bytes as a word; the same word only for the same bytes of the same length.
+/// Up to seven bytes as a word; among names of one length the same word only for the same bytes.
 #[inline]
 fn short_word(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
@@ -102,11 +122,12 @@ fn short_word(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Maps `A` to `Z` in a word of ASCII bytes to lower case, and every other byte to itself.
+/// Maps `A` to `Z` to lower case in a word, and every other byte to itself.
 #[inline]
 fn to_lower_case(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x80 * ONES;
+    // No sum exceeds a byte: none carries into the next.
     let low = word & !HIGH;
     let from_a = low + (0x80 - b'A' as u64) * ONES;
     let past_z = low + (0x7f - b'Z' as u64) * ONES;
