@@ -8,7 +8,8 @@ use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use tower_service::Service;
-use zero_runtime::BoxError;
+use zero_runtime::service::HttpService;
+use zero_runtime::{BoxError, RequestBody};
 
 /// The service of one connection: any cloneable `tower::Service<Request<axum::body::Body>>`.
 ///
@@ -51,7 +52,7 @@ where
     }
 }
 
-/// An [`Application`] as the service of requests with any body: the shard's or hyper's.
+/// An [`Application`] as the service of a connection: a shard's, or hyper's with its own body.
 ///
 /// Adds nothing to the request and boxes nothing but a body that is there.
 #[derive(Clone, Debug)]
@@ -80,6 +81,23 @@ where
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         self.0.call(request.map(axum_body))
+    }
+}
+
+impl<A: Application> HttpService for AppService<A> {
+    type Body = A::Body;
+    type Error = A::Error;
+    type Future = A::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
+        let (parts, ()) = head.into_parts();
+        self.0.call(Request::from_parts(parts, axum_body(body)))
     }
 }
 

@@ -45,7 +45,7 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<S: HttpService> {
         Idle,
-        Waiting { service: S, request: Option<Request<RequestBody>> },
+        Waiting { service: S, call: Option<(Request<()>, RequestBody)> },
         Calling { #[pin] future: S::Future },
         Sending { #[pin] body: S::Body },
     }
@@ -68,14 +68,37 @@ impl<S: HttpService> Driver<S> {
         }
     }
 
-    /// Begins a call; what an earlier one left is dropped.
-    pub(crate) fn start(self: Pin<&mut Self>, service: S, request: Request<RequestBody>) {
+    /// Begins a call that is to be polled later.
+    pub(crate) fn start(self: Pin<&mut Self>, service: S, head: Request<()>, body: RequestBody) {
         let mut this = self.project();
-        *this.is_head = request.method() == Method::HEAD;
-        this.stage.set(Stage::Waiting {
-            service,
-            request: Some(request),
-        });
+        *this.is_head = head.method() == Method::HEAD;
+        let call = Some((head, body));
+        this.stage.set(Stage::Waiting { service, call });
+    }
+
+    /// Begins a call and polls it once; a service that is ready gets its request without detour.
+    #[inline]
+    pub(crate) fn start_now(
+        mut self: Pin<&mut Self>,
+        mut service: S,
+        head: Request<()>,
+        body: RequestBody,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+    ) -> Poll<Ended> {
+        match service.poll_ready(cx) {
+            Poll::Pending => {
+                self.start(service, head, body);
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Ended::Failed(error.into())),
+            Poll::Ready(Ok(())) => {}
+        }
+        let mut this = self.as_mut().project();
+        *this.is_head = head.method() == Method::HEAD;
+        let future = service.call(head, body);
+        this.stage.set(Stage::Calling { future });
+        self.poll(cx, sink)
     }
 
     /// Drops whatever is under way.
@@ -99,12 +122,12 @@ impl<S: HttpService> Driver<S> {
         loop {
             match this.stage.as_mut().project() {
                 StageProjection::Idle => unreachable!("a driver is started before it is polled"),
-                StageProjection::Waiting { service, request } => {
+                StageProjection::Waiting { service, call } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Ended::Failed(error.into()));
                     }
-                    let request = request.take().expect("a request is called with once");
-                    let future = service.call(request);
+                    let (head, body) = call.take().expect("a request is called with once");
+                    let future = service.call(head, body);
                     this.stage.set(Stage::Calling { future });
                 }
                 StageProjection::Calling { future } => {

@@ -23,9 +23,8 @@ pub struct ConnInfo {
     pub peer_addr: SocketAddr,
 }
 
-/// The service of one connection: any cloneable tower service over `http` types.
+/// The service of one connection. [`Tower`] makes one of any cloneable tower service.
 ///
-/// Implemented for every `tower::Service<Request<RequestBody>, Response = Response<B>>`; never by hand.
 /// `poll_ready` and `call` happen on a clone made for the request.
 pub trait HttpService: Clone + Send + 'static {
     /// The response's body.
@@ -37,11 +36,16 @@ pub trait HttpService: Clone + Send + 'static {
 
     /// As [`tower_service::Service::poll_ready`].
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
-    /// As [`tower_service::Service::call`].
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future;
+    /// As [`tower_service::Service::call`]. Head and body come apart, so that an implementor can
+    /// join the head with a body of its own kind without moving it twice.
+    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future;
 }
 
-impl<S, B> HttpService for S
+/// Any `tower::Service<Request<RequestBody>, Response = Response<B>>` as a connection's service.
+#[derive(Clone, Debug)]
+pub struct Tower<S>(pub S);
+
+impl<S, B> HttpService for Tower<S>
 where
     S: tower_service::Service<Request<RequestBody>, Response = Response<B>>
         + Clone
@@ -57,12 +61,13 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        tower_service::Service::poll_ready(self, cx)
+        self.0.poll_ready(cx)
     }
 
     #[inline]
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        tower_service::Service::call(self, request)
+    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
+        let (parts, ()) = head.into_parts();
+        self.0.call(Request::from_parts(parts, body))
     }
 }
 
@@ -96,15 +101,18 @@ pub trait MakeHttpService: Clone + Send + 'static {
     }
 }
 
-/// The same service, cloned, for every connection.
+/// The same tower service, cloned, for every connection.
 #[derive(Clone, Debug)]
 pub struct Shared<S>(pub S);
 
-impl<S: HttpService> MakeHttpService for Shared<S> {
-    type Service = S;
+impl<S: Clone + Send + 'static> MakeHttpService for Shared<S>
+where
+    Tower<S>: HttpService,
+{
+    type Service = Tower<S>;
     const WANTS_PEER_ADDR: bool = false;
 
-    fn make(&mut self, _conn: ConnInfo) -> Made<S> {
-        Made::Ready(self.0.clone())
+    fn make(&mut self, _conn: ConnInfo) -> Made<Tower<S>> {
+        Made::Ready(Tower(self.0.clone()))
     }
 }

@@ -32,7 +32,8 @@ impl Bell for AtomicWaker {
 pub(crate) struct Call<S> {
     pub(crate) conn: Key,
     pub(crate) service: S,
-    pub(crate) request: Request<RequestBody>,
+    pub(crate) head: Request<()>,
+    pub(crate) body: RequestBody,
     /// For a reply that does not come at once.
     pub(crate) signal: Arc<ConnSignal>,
 }

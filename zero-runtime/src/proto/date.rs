@@ -42,22 +42,9 @@ impl DateCache {
         }
     }
 
-    /// The date's 29 bytes.
-    pub fn value(&self) -> &[u8; DATE_BYTES] {
-        let (value, _) = self.text[NAME.len()..]
-            .split_first_chunk()
-            .expect("the line holds a date");
-        value
-    }
-
-    /// `date: `, the date, and the end of the line.
-    pub fn line(&self) -> &[u8] {
-        &self.text[..LINE_BYTES]
-    }
-
-    /// The line and the empty line that ends a head.
+    /// `date: `, the date, the end of the line, and the empty line that ends a head.
     #[inline]
-    pub(crate) fn last_line(&self) -> &[u8; LINE_BYTES + 2] {
+    pub fn last_line(&self) -> &[u8; LINE_BYTES + 2] {
         &self.text
     }
 
@@ -84,9 +71,11 @@ mod tests {
     #[test]
     fn the_line_follows_the_second_it_is_told() {
         let mut cache = DateCache::new();
-        assert_eq!(cache.value(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(
+            cache.last_line(),
+            b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"
+        );
         cache.update(784_111_777);
-        assert_eq!(cache.line(), b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
         assert_eq!(
             cache.last_line(),
             b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
@@ -97,6 +86,9 @@ mod tests {
     fn a_clock_gone_mad_stays_in_the_calendar() {
         let mut cache = DateCache::new();
         cache.update(u64::MAX);
-        assert_eq!(cache.value(), b"Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(
+            cache.last_line(),
+            b"date: Fri, 31 Dec 9999 23:59:59 GMT\r\n\r\n"
+        );
     }
 }

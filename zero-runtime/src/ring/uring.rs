@@ -570,3 +570,7 @@ fn outcome(result: i32) -> io::Result<usize> {
         Err(_) => Err(io::Error::from_raw_os_error(-result)),
     }
 }
+
+#[cfg(test)]
+#[path = "uring_tests.rs"]
+mod tests;

@@ -28,30 +28,34 @@ const DIRECT_BYTES_MIN: u64 = 64 * 1024;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes the oldest pending call.
-    pub(super) fn make_call(&mut self, call: PendingCall) {
+    pub(super) fn make_call(&mut self, mut call: Box<PendingCall>) {
         let key = call.conn;
-        let expects_continue = call.expects_continue;
-        let Some(request) = self.open_body(call) else {
-            return;
-        };
-        match self.limits.dispatch {
-            // 100 must be written between the handler's asking and its answer: not within one poll.
-            _ if expects_continue => self.call_detached(key, request),
-            Dispatch::Workers => self.send_call(key, request),
-            _ => self.call_inline(key, request),
+        let body = self.open_body(&mut call);
+        if let (Some(head), Some(body)) = (call.head.take(), body) {
+            match self.limits.dispatch {
+                // 100 must be written between the handler's asking and its answer: not within
+                // one poll.
+                _ if call.expects_continue => self.call_detached(key, head, body),
+                Dispatch::Workers => self.send_call(key, head, body),
+                _ => self.call_inline(key, head, body),
+            }
+            self.settle(key);
         }
-        self.settle(key);
+        if self.spare_calls.len() < super::CALLS_KEPT_MAX {
+            self.spare_calls.push(call);
+        }
     }
 
-    /// Joins a request with its body: whole if it has arrived, else one that streams.
-    fn open_body(&mut self, call: PendingCall) -> Option<Request<RequestBody>> {
+    /// The body of a call: whole if it has arrived, else one that streams. `None` when nobody
+    /// waits for the call's answer any more.
+    fn open_body(&mut self, call: &mut PendingCall) -> Option<RequestBody> {
+        let arrived = std::mem::take(&mut call.body).into_bytes();
+        let ended = call.ended.take();
         let conn = self.conns.get_mut(call.conn)?;
         if conn.state != State::Open {
             return None;
         }
-        let (parts, ()) = call.request.into_parts();
-        let arrived = call.body.into_bytes();
-        let body = match (call.kind, call.ended) {
+        Some(match (call.kind, ended) {
             (BodyKind::None, _) => {
                 conn.incoming = Incoming::Nothing;
                 RequestBody::empty()
@@ -76,18 +80,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 }
                 match ended {
                     None => {}
-                    Some(Ok(trailers)) => sender.end(trailers),
+                    Some(Ok(trailers)) => sender.end(trailers.map(|trailers| *trailers)),
                     Some(Err(error)) => sender.fail(error),
                 }
                 conn.incoming = Incoming::Streaming { sender, direct };
                 RequestBody::stream(receiver, length)
             }
-        };
-        Some(Request::from_parts(parts, body))
+        })
     }
 
     /// Polls the call once, here. What does not end goes on as a task.
-    fn call_inline(&mut self, key: Key, request: Request<RequestBody>) {
+    fn call_inline(&mut self, key: Key, head: Request<()>, body: RequestBody) {
         let mut driver = self
             .spare_driver
             .take()
@@ -112,8 +115,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         // A call that waits is polled again by its task at once, so this waker is never relied on.
         let mut cx = Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            driver.as_mut().start(service.clone(), request);
-            driver.as_mut().poll(&mut cx, &mut sink)
+            let driver = driver.as_mut();
+            driver.start_now(service.clone(), head, body, &mut cx, &mut sink)
         }));
         let refused = sink.refused;
         self.put_out(key, out);
@@ -165,16 +168,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Makes the call in a task of its own from the start.
-    fn call_detached(&mut self, key: Key, request: Request<RequestBody>) {
+    fn call_detached(&mut self, key: Key, head: Request<()>, body: RequestBody) {
         if let Some(service) = self.clone_service(key) {
             let mut driver = Box::pin(Driver::idle());
-            driver.as_mut().start(service, request);
+            driver.as_mut().start(service, head, body);
             self.detach(key, driver);
         }
     }
 
     /// Hands the call to a worker; the links take turns.
-    fn send_call(&mut self, key: Key, request: Request<RequestBody>) {
+    fn send_call(&mut self, key: Key, head: Request<()>, body: RequestBody) {
         let Some(service) = self.clone_service(key) else {
             return;
         };
@@ -186,7 +189,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let mut call = Call {
             conn: key,
             service,
-            request,
+            head,
+            body,
             signal,
         };
         for _ in 0..self.ports.len() {
@@ -201,7 +205,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.next_port = (self.next_port + 1) % self.ports.len();
         }
         // Every link is full.
-        self.call_detached(key, call.request);
+        self.call_detached(key, call.head, call.body);
     }
 
     /// Takes what workers and tasks have sent.

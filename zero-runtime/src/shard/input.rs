@@ -175,7 +175,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 };
                 self.handle_data(key, piece, whole);
             }
-            Event::Trailers(trailers) => self.end_body(key, Ok(Some(trailers))),
+            Event::Trailers(trailers) => self.end_body(key, Ok(Some(Box::new(trailers)))),
             Event::End => self.end_body(key, Ok(None)),
             Event::Error(error) => {
                 self.handle_parse_error(key, error);
@@ -202,14 +202,22 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.wait_for(ReadWait::Nothing, super::NEVER);
         let number = self.calls_made + self.calls.len() as u64;
         conn.incoming = Incoming::Collecting(number);
-        self.calls.push_back(PendingCall {
-            conn: key,
-            request,
-            kind: head.body,
-            expects_continue: head.expect_continue,
-            body: Default::default(),
-            ended: None,
-        });
+        let blank = || {
+            Box::new(PendingCall {
+                conn: key,
+                head: None,
+                kind: h1::BodyKind::None,
+                expects_continue: false,
+                body: Default::default(),
+                ended: None,
+            })
+        };
+        let mut call = self.spare_calls.pop().unwrap_or_else(blank);
+        call.conn = key;
+        call.head = Some(request);
+        call.kind = head.body;
+        call.expects_continue = head.expect_continue;
+        self.calls.push_back(call);
     }
 
     /// `whole` is `piece`, shared, where that costs nothing.
@@ -235,7 +243,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// The body has come to its end, or to one that is not its own.
-    fn end_body(&mut self, key: Key, ended: Result<Option<HeaderMap>, BodyError>) {
+    fn end_body(&mut self, key: Key, ended: Result<Option<Box<HeaderMap>>, BodyError>) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -247,7 +255,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             // Kept until the exchange is over: what it could not yet hand on is in it.
             Incoming::Streaming { sender, .. } => match ended {
-                Ok(trailers) => sender.end(trailers),
+                Ok(trailers) => sender.end(trailers.map(|trailers| *trailers)),
                 Err(error) => sender.fail(error),
             },
         }

@@ -41,6 +41,8 @@ use crate::worker::Spawn;
 
 /// Header maps kept for reuse.
 const MAPS_MAX: usize = 256;
+/// Boxes of calls kept for reuse.
+const CALLS_KEPT_MAX: usize = 1024;
 /// Write buffers kept for reuse.
 const BUFS_MAX: usize = 256;
 /// A write buffer that grew beyond this is freed rather than kept.
@@ -69,12 +71,13 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
 /// A request that has been read and waits for its call.
 struct PendingCall {
     conn: Key,
-    request: Request<()>,
+    /// There until the call is made.
+    head: Option<Request<()>>,
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
     /// The body has come to its end, well or badly.
-    ended: Option<Result<Option<HeaderMap>, BodyError>>,
+    ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
 }
 
 /// One shard.
@@ -92,8 +95,10 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     date: DateCache,
     wheel: Wheel,
     /// Calls to make, oldest first; the first has number `calls_made`.
-    calls: VecDeque<PendingCall>,
+    calls: VecDeque<Box<PendingCall>>,
     calls_made: u64,
+    /// Boxes for further calls: a request is large, and is to be moved as seldom as can be.
+    spare_calls: Vec<Box<PendingCall>>,
     /// Connections with something to send.
     dirty: Vec<Key>,
     ports: Vec<ShardPort<M::Service>>,
@@ -136,6 +141,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             wheel: Wheel::new(),
             calls: VecDeque::new(),
             calls_made: 0,
+            spare_calls: Vec::new(),
             dirty: Vec::new(),
             ports: seed.ports,
             next_port: 0,

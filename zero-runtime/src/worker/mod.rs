@@ -187,8 +187,8 @@ fn answer<S: HttpService, X: Spawn>(
     // The task that goes on polls the driver at once, so this waker is never relied on.
     let mut cx = Context::from_waker(Waker::noop());
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        driver.as_mut().start(call.service, call.request);
-        driver.as_mut().poll(&mut cx, &mut first)
+        let driver = driver.as_mut();
+        driver.start_now(call.service, call.head, call.body, &mut cx, &mut first)
     }));
     match polled {
         Ok(Poll::Ready(Ended::Complete)) => {

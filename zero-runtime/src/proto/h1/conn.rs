@@ -1,25 +1,20 @@
-//! The machine of one connection: whose turn it is, and how it goes on afterwards. Owns the state of
-//! one request and its response; knows no bytes but those it is shown.
+//! The machine of one connection: what its peer says, whose turn it is, and how it goes on. Owns the
+//! state of one request and its response; knows no bytes but those it is shown.
 
-use bytes::Bytes;
+mod respond;
+
 use http::header::HeaderName;
-use http::{HeaderMap, StatusCode, Version, response};
 
 use super::decode::{Decoded, Decoder};
-use super::encode::{self, Asked, Head};
 use super::framing::{self, Framing, MethodKind};
 use super::parse::{self, Found};
 use super::send::Framer;
 use super::table::HeadTable;
-use super::{
-    BodyKind, BodyLength, Eof, Event, H1Limits, Next, ParseError, RequestHead, RespondError,
-    SendBody, SendMore, ShortBody, Step,
-};
+use super::{BodyKind, Eof, Event, H1Limits, Next, ParseError, RequestHead, Step};
 use crate::pool::write_buf::WriteBuf;
-use crate::proto::date::DateCache;
 
-/// One connection's protocol state; nothing of it is on the heap but the names of trailers that a
-/// response has announced.
+/// One connection's protocol state. Nothing of it is on the heap, but for a response that announces
+/// trailers.
 #[derive(Debug)]
 pub struct Conn {
     reading: Reading,
@@ -40,7 +35,8 @@ pub struct Conn {
     is_half_closed: bool,
     wants_upgrade: bool,
     is_upgraded: bool,
-    trailer_names: Option<Box<Vec<HeaderName>>>,
+    /// What the response has announced; empty, and so without memory, nearly always.
+    trailer_names: Vec<HeaderName>,
 }
 
 /// Where in a request the connection is.
@@ -95,7 +91,7 @@ impl Conn {
             is_half_closed: false,
             wants_upgrade: false,
             is_upgraded: false,
-            trailer_names: None,
+            trailer_names: Vec::new(),
         }
     }
 
@@ -281,7 +277,7 @@ impl Conn {
                     skipped: 0,
                 };
                 self.writing = Writing::Idle;
-                self.trailer_names = None;
+                self.trailer_names.clear();
                 Next::Keep
             }
             Reading::Body(_) => Next::Drain,
@@ -289,138 +285,17 @@ impl Conn {
         }
     }
 
-    // What the application asks.
-
-    /// Writes the head of the response to the present request; returns how its body is sent.
-    ///
-    /// # Errors
-    /// In each case the connection is to be closed, after [`RespondError::Informational`] behind what
-    /// was written. No body is to follow.
-    #[inline]
-    pub fn respond(
-        &mut self,
-        parts: &response::Parts,
-        body: BodyLength,
-        date: &DateCache,
-        out: &mut WriteBuf,
-    ) -> Result<SendBody, RespondError> {
-        self.respond_with_reason(parts, None, body, date, out)
-    }
-
-    /// As [`respond`](Self::respond), with a reason phrase in place of the status code's own.
-    pub fn respond_with_reason(
-        &mut self,
-        parts: &response::Parts,
-        reason: Option<&[u8]>,
-        body: BodyLength,
-        date: &DateCache,
-        out: &mut WriteBuf,
-    ) -> Result<SendBody, RespondError> {
-        if !matches!(self.writing, Writing::Due) {
-            return Err(RespondError::OutOfTurn);
-        }
-        let status = parts.status;
-        let is_tunnel = self.method == MethodKind::Connect && status.is_success();
-        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
-        if status.is_informational() && !is_switch {
-            self.respond_in_its_place(StatusCode::INTERNAL_SERVER_ERROR, date, out);
-            return Err(RespondError::Informational);
-        }
-        let head = Head {
-            status,
-            version: parts.version,
-            reason,
-            headers: &parts.headers,
-            body,
-        };
-        let sent = self.write_head(head, date, out);
-        self.is_upgraded = self.wants_upgrade && (is_tunnel || is_switch) && sent.is_ok();
-        sent
-    }
-
-    /// Sends a part of the body; more than the announced length is cut off.
-    #[inline]
-    pub fn send_data(&mut self, data: Bytes, out: &mut WriteBuf) -> SendMore {
-        let Writing::Body(framer) = &mut self.writing else {
-            return SendMore::Complete;
-        };
-        // A chunk without data would end the body.
-        if data.is_empty() {
-            return SendMore::More;
-        }
-        let more = framer.send(data, out);
-        if more == SendMore::Complete {
-            self.writing = Writing::Complete;
-        }
-        more
-    }
-
-    /// Ends the body. Trailers are sent where the client takes them and the response announced them.
-    ///
-    /// # Errors
-    /// The body is shorter than was announced: the connection is to be cut.
-    #[inline]
-    pub fn finish(
-        &mut self,
-        trailers: Option<&HeaderMap>,
-        out: &mut WriteBuf,
-    ) -> Result<(), ShortBody> {
-        let Writing::Body(framer) = self.writing else {
-            debug_assert!(self.response_complete(), "no response was begun");
-            return Ok(());
-        };
-        self.writing = Writing::Complete;
-        let announced = match &self.trailer_names {
-            Some(names) => names.as_slice(),
-            None => &[],
-        };
-        let finished = framer.finish(trailers, announced, out);
-        self.keep_alive &= finished.is_ok() && framer != Framer::UntilClose;
-        finished
-    }
-
-    /// Answers a head that makes no request; false if the connection is to be closed without a word.
-    /// Either way it is to be closed.
-    pub fn respond_error(
-        &mut self,
-        error: ParseError,
-        date: &DateCache,
-        out: &mut WriteBuf,
-    ) -> bool {
-        self.reading = Reading::Closed;
-        self.keep_alive = false;
-        match (&self.writing, error.status()) {
-            (Writing::Idle, Some(status)) => {
-                self.respond_to_nobody(self.is_http_10, status, date, out);
-                true
-            }
-            // The machine took it for a request, `build_request` did not.
-            (Writing::Due, Some(status)) => {
-                self.respond_to_nobody(self.was_http_10, status, date, out);
-                true
-            }
-            _ => {
-                self.writing = Writing::Complete;
-                false
-            }
-        }
-    }
-
-    /// The present response is the last, and says so if its head is not written yet. An idle
-    /// connection is to be closed at once.
-    pub fn close_after_response(&mut self) {
-        self.keep_alive = false;
-    }
-
     // What is known.
 
     /// Whether nothing of a request has come.
+    #[allow(dead_code, reason = "the machine's own surface; not every shard asks")]
     pub fn is_idle(&self) -> bool {
         matches!(self.reading, Reading::Head { seen: 0, .. })
     }
 
     /// Whether input would be used: false behind a request whose response is unfinished.
     #[inline]
+    #[allow(dead_code, reason = "the machine's own surface; not every shard asks")]
     pub fn wants_input(&self) -> bool {
         matches!(self.reading, Reading::Head { .. } | Reading::Body(_))
     }
@@ -438,79 +313,15 @@ impl Conn {
     }
 
     /// Whether another request may follow, as far as is known.
+    #[allow(dead_code, reason = "the machine's own surface; not every shard asks")]
     pub fn keep_alive(&self) -> bool {
         self.keep_alive && !self.is_half_closed && !matches!(self.reading, Reading::Closed)
     }
 
     /// Whether the response has handed the connection over to another protocol: what was not
     /// consumed, and all that follows, is that protocol's.
+    #[allow(dead_code, reason = "the machine's own surface; not every shard asks")]
     pub fn is_upgraded(&self) -> bool {
         self.is_upgraded
-    }
-
-    // How heads are written.
-
-    fn write_head(
-        &mut self,
-        head: Head<'_>,
-        date: &DateCache,
-        out: &mut WriteBuf,
-    ) -> Result<SendBody, RespondError> {
-        let asked = Asked {
-            method: self.method,
-            is_http_10: self.is_http_10,
-            keep_alive: self.keep_alive,
-            takes_trailers: self.takes_trailers,
-        };
-        let encoded = out.write_flat(|flat| encode::encode(head, asked, date, flat));
-        self.continue_due = false;
-        self.writing = Writing::Complete;
-        let promised = encoded.inspect_err(|_| self.keep_alive = false)?;
-        self.keep_alive = promised.keep_alive;
-        let send = match promised.framer {
-            Framer::Length(0) => return Ok(SendBody::Nothing),
-            Framer::Length(bytes) => SendBody::Length(bytes),
-            Framer::Chunked => SendBody::Chunked,
-            Framer::UntilClose => SendBody::UntilClose,
-        };
-        self.trailer_names = promised.trailer_names;
-        self.writing = Writing::Body(promised.framer);
-        Ok(send)
-    }
-
-    /// A response of the machine's own, with nothing but its length and the date. It closes.
-    #[cold]
-    fn respond_in_its_place(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
-        // Not told to the peer, as hyper does not.
-        self.is_http_10 = false;
-        self.keep_alive = true;
-        self.write_bare(status, date, out);
-        self.keep_alive = false;
-    }
-
-    /// The answer to a head that makes no request, in the version of the last that did.
-    #[cold]
-    fn respond_to_nobody(
-        &mut self,
-        is_http_10: bool,
-        status: StatusCode,
-        date: &DateCache,
-        out: &mut WriteBuf,
-    ) {
-        self.method = MethodKind::Other;
-        self.is_http_10 = is_http_10;
-        self.write_bare(status, date, out);
-    }
-
-    fn write_bare(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
-        let head = Head {
-            status,
-            version: Version::HTTP_11,
-            reason: None,
-            headers: &HeaderMap::new(),
-            body: BodyLength::Empty,
-        };
-        let written = self.write_head(head, date, out);
-        debug_assert_eq!(written, Ok(SendBody::Nothing));
     }
 }

@@ -34,20 +34,21 @@ pub(super) struct Head<'a> {
 pub(super) struct Promised {
     pub(super) framer: Framer,
     pub(super) keep_alive: bool,
-    /// The trailers it has announced; `None` if none can be sent.
-    pub(super) trailer_names: Option<Box<Vec<HeaderName>>>,
 }
 
-/// Writes a head behind what `out` holds; takes it back again on an error.
+/// Writes a head behind what `out` holds; takes it back again on an error. The trailers it announces
+/// go to `announced`, if the peer takes any.
 #[inline]
 pub(super) fn encode(
     head: Head<'_>,
     asked: Asked,
     date: &DateCache,
+    announced: &mut Vec<HeaderName>,
     out: &mut Vec<u8>,
 ) -> Result<Promised, RespondError> {
     let before = out.len();
-    let encoded = Encoder::start(head, asked, out).and_then(|encoder| encoder.encode(date));
+    let encoded =
+        Encoder::start(head, asked, announced, out).and_then(|encoder| encoder.encode(date));
     if encoded.is_err() {
         out.truncate(before);
     }
@@ -68,7 +69,7 @@ struct Encoder<'a> {
     framer: Framer,
     /// The line that is written and may still get another value.
     open: Open,
-    trailer_names: Option<Box<Vec<HeaderName>>>,
+    announced: &'a mut Vec<HeaderName>,
 }
 
 /// The line at the end of the output, if its end is not written yet.
@@ -83,7 +84,12 @@ enum Open {
 
 impl<'a> Encoder<'a> {
     #[inline]
-    fn start(head: Head<'a>, asked: Asked, out: &'a mut Vec<u8>) -> Result<Self, RespondError> {
+    fn start(
+        head: Head<'a>,
+        asked: Asked,
+        announced: &'a mut Vec<HeaderName>,
+        out: &'a mut Vec<u8>,
+    ) -> Result<Self, RespondError> {
         let mut encoder = Encoder {
             out,
             head,
@@ -99,7 +105,7 @@ impl<'a> Encoder<'a> {
             wrote_date: false,
             framer: Framer::Length(0),
             open: Open::No,
-            trailer_names: None,
+            announced,
         };
         if asked.is_http_10 || !asked.keep_alive {
             encoder.negotiate();
@@ -158,13 +164,9 @@ impl<'a> Encoder<'a> {
         } else {
             self.put(&[date.last_line()]);
         }
-        if self.framer != Framer::Chunked {
-            self.trailer_names = None;
-        }
         Ok(Promised {
             framer: self.framer,
             keep_alive: self.keep_alive,
-            trailer_names: self.trailer_names,
         })
     }
 
@@ -329,7 +331,7 @@ impl<'a> Encoder<'a> {
             let names = list
                 .split(',')
                 .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
-            self.trailer_names.get_or_insert_default().extend(names);
+            self.announced.extend(names);
         }
     }
 

@@ -23,12 +23,17 @@ use super::trusted;
 pub fn build_request(
     head: Bytes,
     table: &HeadTable,
-    mut headers: HeaderMap,
+    headers: HeaderMap,
     names: &mut NameTable,
 ) -> Result<Request<()>, ParseError> {
     debug_assert_eq!(head.len(), table.head_bytes(), "exactly the head");
     debug_assert!(headers.is_empty());
-    let method = Method::from_bytes(table.method(&head)).map_err(|_| ParseError::Method)?;
+    let mut request = Request::new(());
+    *request.method_mut() =
+        Method::from_bytes(table.method(&head)).map_err(|_| ParseError::Method)?;
+    *request.version_mut() = table.version();
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
     headers
         .try_reserve(table.lines.len())
         .map_err(|_| ParseError::HeadTooLarge)?;
@@ -42,12 +47,7 @@ pub fn build_request(
     }
     // Last, so that the target takes over the handle the values were shared from.
     let target = narrow(head, table.target.range());
-    let uri = Uri::from_maybe_shared(target).map_err(|_| ParseError::Target)?;
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = table.version();
-    *request.headers_mut() = headers;
+    *request.uri_mut() = Uri::from_maybe_shared(target).map_err(|_| ParseError::Target)?;
     Ok(request)
 }
 

@@ -79,6 +79,7 @@ impl HeadTable {
     }
 
     /// The request target as it was sent, out of the head's bytes.
+    #[allow(dead_code, reason = "for requests that borrow from their head")]
     pub fn target<'h>(&self, head: &'h [u8]) -> &'h [u8] {
         self.target.of(head)
     }
@@ -93,12 +94,14 @@ impl HeadTable {
     }
 
     /// The header lines in their order: names as they were sent, and values.
+    #[allow(dead_code, reason = "for requests that borrow from their head")]
     pub fn headers<'h>(&self, head: &'h [u8]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
         self.shown()
             .map(move |line| (line.name(head), line.value.of(head)))
     }
 
     /// The first value of a header; `name` in any case.
+    #[allow(dead_code, reason = "for requests that borrow from their head")]
     pub fn header<'h>(&self, head: &'h [u8], name: &str) -> Option<&'h [u8]> {
         self.shown()
             .find(|line| {

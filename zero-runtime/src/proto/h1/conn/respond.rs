@@ -1,0 +1,197 @@
+//! The half of the machine that speaks for the application. Owns nothing of its own; knows when a
+//! head or a body may be written, not how.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Version, response};
+
+use super::{Conn, Reading, Writing};
+use crate::pool::write_buf::WriteBuf;
+use crate::proto::date::DateCache;
+use crate::proto::h1::encode::{self, Asked, Head};
+use crate::proto::h1::framing::MethodKind;
+use crate::proto::h1::send::Framer;
+use crate::proto::h1::{BodyLength, ParseError, RespondError, SendBody, SendMore, ShortBody};
+
+impl Conn {
+    /// Writes the head of the response to the present request; returns how its body is sent.
+    ///
+    /// # Errors
+    /// In each case the connection is to be closed, after [`RespondError::Informational`] behind what
+    /// was written. No body is to follow.
+    #[inline]
+    #[allow(dead_code, reason = "the machine's own surface; not every shard asks")]
+    pub fn respond(
+        &mut self,
+        parts: &response::Parts,
+        body: BodyLength,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> Result<SendBody, RespondError> {
+        self.respond_with_reason(parts, None, body, date, out)
+    }
+
+    /// As [`respond`](Self::respond), with a reason phrase in place of the status code's own.
+    pub fn respond_with_reason(
+        &mut self,
+        parts: &response::Parts,
+        reason: Option<&[u8]>,
+        body: BodyLength,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> Result<SendBody, RespondError> {
+        if !matches!(self.writing, Writing::Due) {
+            return Err(RespondError::OutOfTurn);
+        }
+        let status = parts.status;
+        let is_tunnel = self.method == MethodKind::Connect && status.is_success();
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        if status.is_informational() && !is_switch {
+            self.respond_in_its_place(StatusCode::INTERNAL_SERVER_ERROR, date, out);
+            return Err(RespondError::Informational);
+        }
+        let head = Head {
+            status,
+            version: parts.version,
+            reason,
+            headers: &parts.headers,
+            body,
+        };
+        let sent = self.write_head(head, date, out);
+        self.is_upgraded = self.wants_upgrade && (is_tunnel || is_switch) && sent.is_ok();
+        sent
+    }
+
+    /// Sends a part of the body; more than the announced length is cut off.
+    #[inline]
+    pub fn send_data(&mut self, data: Bytes, out: &mut WriteBuf) -> SendMore {
+        let Writing::Body(framer) = &mut self.writing else {
+            return SendMore::Complete;
+        };
+        // A chunk without data would end the body.
+        if data.is_empty() {
+            return SendMore::More;
+        }
+        let more = framer.send(data, out);
+        if more == SendMore::Complete {
+            self.writing = Writing::Complete;
+        }
+        more
+    }
+
+    /// Ends the body. Trailers are sent where the client takes them and the response announced them.
+    ///
+    /// # Errors
+    /// The body is shorter than was announced: the connection is to be cut.
+    #[inline]
+    pub fn finish(
+        &mut self,
+        trailers: Option<&HeaderMap>,
+        out: &mut WriteBuf,
+    ) -> Result<(), ShortBody> {
+        let Writing::Body(framer) = self.writing else {
+            debug_assert!(self.response_complete(), "no response was begun");
+            return Ok(());
+        };
+        self.writing = Writing::Complete;
+        let finished = framer.finish(trailers, &self.trailer_names, out);
+        self.keep_alive &= finished.is_ok() && framer != Framer::UntilClose;
+        finished
+    }
+
+    /// Answers a head that makes no request; false if the connection is to be closed without a word.
+    /// Either way it is to be closed.
+    pub fn respond_error(
+        &mut self,
+        error: ParseError,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> bool {
+        self.reading = Reading::Closed;
+        self.keep_alive = false;
+        match (&self.writing, error.status()) {
+            (Writing::Idle, Some(status)) => {
+                self.respond_to_nobody(self.is_http_10, status, date, out);
+                true
+            }
+            // The machine took it for a request, `build_request` did not.
+            (Writing::Due, Some(status)) => {
+                self.respond_to_nobody(self.was_http_10, status, date, out);
+                true
+            }
+            _ => {
+                self.writing = Writing::Complete;
+                false
+            }
+        }
+    }
+
+    /// The present response is the last, and says so if its head is not written yet. An idle
+    /// connection is to be closed at once.
+    pub fn close_after_response(&mut self) {
+        self.keep_alive = false;
+    }
+
+    fn write_head(
+        &mut self,
+        head: Head<'_>,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> Result<SendBody, RespondError> {
+        let asked = Asked {
+            method: self.method,
+            is_http_10: self.is_http_10,
+            keep_alive: self.keep_alive,
+            takes_trailers: self.takes_trailers,
+        };
+        let announced = &mut self.trailer_names;
+        let encoded = out.write_flat(|flat| encode::encode(head, asked, date, announced, flat));
+        self.continue_due = false;
+        self.writing = Writing::Complete;
+        let promised = encoded.inspect_err(|_| self.keep_alive = false)?;
+        self.keep_alive = promised.keep_alive;
+        let send = match promised.framer {
+            Framer::Length(0) => return Ok(SendBody::Nothing),
+            Framer::Length(bytes) => SendBody::Length(bytes),
+            Framer::Chunked => SendBody::Chunked,
+            Framer::UntilClose => SendBody::UntilClose,
+        };
+        self.writing = Writing::Body(promised.framer);
+        Ok(send)
+    }
+
+    /// A response of the machine's own, with nothing but its length and the date. It closes.
+    #[cold]
+    fn respond_in_its_place(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        // Not told to the peer, as hyper does not.
+        self.is_http_10 = false;
+        self.keep_alive = true;
+        self.write_bare(status, date, out);
+        self.keep_alive = false;
+    }
+
+    /// The answer to a head that makes no request, in the version of the last that did.
+    #[cold]
+    fn respond_to_nobody(
+        &mut self,
+        is_http_10: bool,
+        status: StatusCode,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) {
+        self.method = MethodKind::Other;
+        self.is_http_10 = is_http_10;
+        self.write_bare(status, date, out);
+    }
+
+    fn write_bare(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        let head = Head {
+            status,
+            version: Version::HTTP_11,
+            reason: None,
+            headers: &HeaderMap::new(),
+            body: BodyLength::Empty,
+        };
+        let written = self.write_head(head, date, out);
+        debug_assert_eq!(written, Ok(SendBody::Nothing));
+    }
+}

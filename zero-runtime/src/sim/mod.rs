@@ -1,0 +1,95 @@
+//! The deterministic simulation: whole shards on a kernel, a network, peers, workers and a clock
+//! that all follow from one seed.
+//!
+//! * [`kernel`], [`ops`], [`ring`]: sockets, their operations and faults; the edge that holds a
+//!   shard to its contract.
+//! * [`script`], [`peer`], [`answers`]: clients, and what they may get.
+//! * [`plan`], [`app`], [`spawn`]: the application under test, and the tasks it runs in.
+//! * [`world`], [`run`]: put them together, move the time, and check what is left at the end.
+//!
+//! A failure prints the line that replays it. What is not simulated: several shards, preemption
+//! inside a step (tasks run between a shard's calls of its ring, never within one), memory orders
+//! (loom's), kernels that lie.
+
+mod answers;
+mod app;
+mod kernel;
+mod ops;
+mod peer;
+mod plan;
+mod ring;
+mod rng;
+mod run;
+mod script;
+mod spawn;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use self::run::{Report, Run};
+
+/// Runs one seed; says how to replay it if it fails.
+fn simulate(seed: u64) -> Report {
+    catch_unwind(AssertUnwindSafe(|| {
+        Run::new(seed, chosen_seed().is_some()).run()
+    }))
+    .unwrap_or_else(|panic| {
+        eprintln!("ZERO_SIM_SEED={seed} cargo test -p zero-runtime --lib sim");
+        resume_unwind(panic)
+    })
+}
+
+/// The one seed to run, if there is to be only one.
+fn chosen_seed() -> Option<u64> {
+    std::env::var("ZERO_SIM_SEED").ok()?.parse().ok()
+}
+
+/// Seeds that once failed, and what they found.
+const REGRESSIONS: &[u64] = &[];
+
+#[test]
+fn simulation_seeds() {
+    if let Some(seed) = chosen_seed() {
+        println!("{:?}", simulate(seed));
+        return;
+    }
+    let answered: usize = (0..200).map(|seed| simulate(seed).answered).sum();
+    assert!(
+        answered > 1000,
+        "the simulation serves hardly anything: {answered} answers"
+    );
+}
+
+#[test]
+fn simulation_regressions() {
+    for seed in REGRESSIONS {
+        simulate(*seed);
+    }
+}
+
+#[test]
+fn replays_are_identical() {
+    for seed in (1000..1010).chain(chosen_seed()) {
+        assert_eq!(simulate(seed), simulate(seed), "seed {seed}");
+    }
+}
+
+/// Fresh seeds for `ZERO_SIM_SECONDS`, 2 by default.
+#[test]
+fn simulation_for_a_while() {
+    let seconds = std::env::var("ZERO_SIM_SECONDS").ok();
+    let seconds = seconds
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(2);
+    let started = Instant::now();
+    let first: u64 = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64 >> 10);
+    let mut seed = first;
+    while chosen_seed().is_none() && started.elapsed() < Duration::from_secs(seconds) {
+        simulate(seed);
+        seed += 1;
+    }
+    println!("simulated {} seeds from {first}", seed - first);
+}

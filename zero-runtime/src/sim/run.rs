@@ -1,0 +1,214 @@
+//! One run of one seed: builds the shard and its world, drives them to their end, and checks what
+//! is left.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::app::{Place, SimMake, SimService, Tally};
+use super::ring::SimRing;
+use super::rng::Rng;
+use super::spawn::SimSpawn;
+use super::world::{SECOND_NS, Shared, World};
+use crate::bridge::inbox::Inbox;
+use crate::bridge::link::{self, Link, ShardPort};
+use crate::config::{Config, Dispatch};
+use crate::lifecycle::{Lifecycle, RuntimeRef};
+use crate::limits::Limits;
+use crate::shard::{Flow, Shard, ShardSeed};
+use crate::stats::{ShardCounters, Stats};
+use crate::sys::EventFd;
+use crate::worker::{self, Spawn};
+
+/// What a run leaves behind, equal for equal seeds.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Report {
+    pub(super) trace: u64,
+    pub(super) now_ns: u64,
+    pub(super) turns: u64,
+    pub(super) answered: usize,
+    pub(super) stats: Stats,
+}
+
+/// One run: a shard, its world, and what to check when both are over.
+pub(super) struct Run {
+    shard: Shard<SimRing, SimMake, SimSpawn>,
+    world: Rc<RefCell<World>>,
+    links: Vec<Arc<Link<SimService>>>,
+    counters: Arc<ShardCounters>,
+    tally: Arc<Tally>,
+}
+
+impl Run {
+    pub(super) fn new(seed: u64, verbose: bool) -> Run {
+        let mut rng = Rng::new(seed);
+        let limits = limits(&mut rng);
+        let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
+        let inbox = Inbox::new(limits.connections_max, bell.clone());
+        let lifecycle = Lifecycle::new(runtime(), None);
+        let waker = inbox.clone();
+        lifecycle.on_change(move || waker.wakeup().wake());
+        let spawn = SimSpawn::new(rng.fork());
+        let tally = Arc::new(Tally::default());
+        let make = SimMake::new(seed, spawn.clone(), tally.clone());
+        let ports = ports(&mut rng, &limits, &inbox, &spawn);
+        let links = ports.iter().map(|port| port.link.clone()).collect();
+        let counters = Arc::new(ShardCounters::default());
+        let shared = Shared {
+            spawn: spawn.clone(),
+            inbox: inbox.clone(),
+            bell,
+            lifecycle: lifecycle.clone(),
+        };
+        let world = World::new(&mut rng, &limits, shared, verbose);
+        world.kernel.trace.say(|| format!("{limits:?}"));
+        let world = Rc::new(RefCell::new(world));
+        let ring = SimRing::new(world.clone(), spawn.clone());
+        let seed = ShardSeed {
+            limits,
+            local_addrs: vec![([127, 0, 0, 1], 80).into()],
+            make,
+            spawn,
+            ports,
+            inbox,
+            lifecycle,
+            counters: counters.clone(),
+        };
+        Run {
+            shard: Shard::new(ring, seed),
+            world,
+            links,
+            counters,
+            tally,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        let spawn = self.world.borrow().shared.spawn.clone();
+        while self.shard.step().expect("a simulated ring never fails") == Flow::Continue {
+            spawn.interleave();
+        }
+        let Run {
+            shard,
+            world,
+            links,
+            counters,
+            tally,
+        } = self;
+        drop(shard);
+        links.iter().for_each(|link| link.wake());
+        let world = Rc::into_inner(world)
+            .expect("the ring is gone")
+            .into_inner();
+        end_tasks(&spawn, world.kernel.now_ns);
+        drop(links);
+        let stats = counters.snapshot();
+        check_end(&world, &tally, &stats);
+        let mut trace = world.kernel.trace;
+        trace.note(&[spawn.trace()]);
+        Report {
+            trace: trace.hash,
+            now_ns: world.kernel.now_ns,
+            turns: world.turns,
+            answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
+            stats,
+        }
+    }
+}
+
+/// Lets every task that is left end by itself.
+fn end_tasks(spawn: &SimSpawn, mut now_ns: u64) {
+    let until_ns = now_ns + 60 * SECOND_NS;
+    while let Some(next_ns) = spawn.next_ns() {
+        now_ns = now_ns.max(next_ns);
+        assert!(now_ns < until_ns, "tasks outlive the shard");
+        spawn.advance(now_ns);
+        while spawn.run(1) > 0 {}
+    }
+    assert_eq!(spawn.alive(), 0, "a task waits though its shard is gone");
+}
+
+fn check_end(world: &World, tally: &Tally, stats: &Stats) {
+    let kernel = &world.kernel;
+    for place in [
+        Place::Service,
+        Place::Handler,
+        Place::ResponseBody,
+        Place::Maker,
+    ] {
+        assert_eq!(tally.alive(place), 0, "{place:?} alive at the end");
+    }
+    assert!(
+        kernel.is_quiet(),
+        "something is in flight or open: {}",
+        world.describe()
+    );
+    assert_eq!(
+        kernel.buffers_free.get(),
+        kernel.buffers,
+        "a lease was lost"
+    );
+    assert!(kernel.listeners.iter().all(|listener| listener.closed));
+    assert_eq!(stats.connections_open, 0);
+    // What is accepted while terminating is closed uncounted.
+    assert!(stats.connections_accepted <= kernel.accepted);
+    assert_eq!(stats.bytes_in, kernel.bytes_in);
+    assert!(stats.bytes_out <= kernel.bytes_out);
+    assert!(stats.responses <= stats.requests);
+    let answered: usize = world.peers.iter().map(|peer| peer.answers.answered).sum();
+    // A peer may have a whole answer, and be gone, before its handler is known to have ended.
+    let answers_max = stats.responses + stats.parse_errors + stats.handlers_cancelled;
+    assert!(
+        answered as u64 <= answers_max,
+        "{answered} answers: {stats:?}"
+    );
+    assert!(tally.ever(Place::Handler) as u64 <= stats.requests);
+}
+
+/// Only the timer of a graceful shutdown would use it, and there is none here.
+fn runtime() -> Arc<RuntimeRef> {
+    static RUNTIME: OnceLock<Arc<RuntimeRef>> = OnceLock::new();
+    let make = || RuntimeRef::current_or_new(1).expect("a runtime can be had");
+    RUNTIME.get_or_init(make).clone()
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    let mut time = |low_ms, high_ms| Duration::from_millis(rng.range(low_ms, high_ms));
+    let config = Config::default()
+        .shards(1)
+        .head_timeout(time(2_000, 6_000))
+        .keep_alive_timeout(time(1_000, 4_000))
+        .write_timeout(time(1_000, 5_000))
+        .linger_timeout(time(200, 2_000));
+    let config = match rng.one_in(6) {
+        true => config.linger_timeout(Duration::ZERO),
+        false => config,
+    };
+    let config = config
+        .connections_max(rng.pick(&[1, 3, 10, 1000, 1000]))
+        .request_window_bytes(rng.pick(&[64, 1000, 20_000, 256 * 1024]))
+        .response_window_bytes(rng.pick(&[1, 1000, 20_000, 256 * 1024]))
+        .write_buffer_bytes(rng.pick(&[64, 16 * 1024]))
+        .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers]));
+    config.into_limits().expect("these limits are valid")
+}
+
+fn ports(
+    rng: &mut Rng,
+    limits: &Limits,
+    inbox: &Arc<Inbox>,
+    spawn: &SimSpawn,
+) -> Vec<ShardPort<SimService>> {
+    let workers = match limits.dispatch {
+        Dispatch::Workers => rng.range(1, 3),
+        _ => 0,
+    };
+    let start = |_| {
+        let port = link::link(inbox.clone());
+        let window = limits.response_window_bytes;
+        spawn.spawn(worker::run(port.link.clone(), 0, spawn.clone(), window));
+        port
+    };
+    (0..workers).map(start).collect()
+}

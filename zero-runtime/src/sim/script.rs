@@ -1,0 +1,386 @@
+//! What a peer is going to do: requests and mischief, written down before it starts.
+
+use std::collections::VecDeque;
+
+use super::answers::Expect;
+use super::plan::{Answer, Class, Plan, Read};
+use super::rng::{Rng, pattern};
+
+/// One thing a peer does.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// Sends bytes; with an answer to expect once they are complete.
+    Send(Vec<u8>, Option<Box<Expect>>),
+    /// Waits until every request is answered.
+    AwaitAnswers,
+    /// Waits for `100 Continue`, an answer, or this long.
+    AwaitContinue(u64),
+    Pause(u64),
+    /// Ends its side and goes on reading.
+    Fin,
+    /// Closes: reads no more.
+    Close,
+    Reset,
+    /// Waits until the server ends the connection; with `must`, that is the server's duty.
+    AwaitEnd {
+        must: bool,
+    },
+    /// Goes without a word: neither reads nor answers any more.
+    Vanish,
+}
+
+/// How a peer reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    Eager,
+    Slow { bytes: usize, every_ns: u64 },
+    Never,
+}
+
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) acts: VecDeque<Act>,
+    /// Nothing it does excuses the server from answering in full.
+    pub(super) strict: bool,
+    pub(super) pace: Pace,
+    /// Most bytes it sends at once.
+    pub(super) piece_bytes_max: usize,
+}
+
+/// What the world allows its peers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mood {
+    /// Peers may vanish and handlers may hang: somebody will cut what they leave.
+    pub(super) vanishing: bool,
+    /// The server's timeouts can be relied on.
+    pub(super) punctual: bool,
+}
+
+const BODY_BYTES_MAX: usize = 200 * 1024;
+
+pub(super) fn write(rng: &mut Rng, mood: Mood) -> Script {
+    let strict = rng.one_in(2);
+    let mut script = Script {
+        acts: VecDeque::new(),
+        strict,
+        pace: Pace::Eager,
+        piece_bytes_max: rng.pick(&[3, 200, 5000, usize::MAX, usize::MAX]),
+    };
+    match strict {
+        true => script.well_behaved(rng),
+        false => script.wild(rng, mood),
+    }
+    script
+}
+
+impl Script {
+    fn well_behaved(&mut self, rng: &mut Rng) {
+        match rng.below(4) {
+            0 => self.pipelined(rng, Class::Gentle),
+            1 => self.pipelined(rng, Class::Tidy),
+            _ => self.sequence(rng, Class::Gentle),
+        }
+        self.leave(rng);
+    }
+
+    /// A last request that ends the connection, or an orderly close.
+    fn leave(&mut self, rng: &mut Rng) {
+        match rng.one_in(2) {
+            true => self.acts.push_back(Act::Close),
+            false => {
+                let mut request = RequestText::new(rng, Class::Gentle);
+                request.close = true;
+                self.request(rng, request);
+                self.acts.push_back(Act::AwaitAnswers);
+                self.acts.push_back(Act::AwaitEnd { must: true });
+            }
+        }
+    }
+
+    fn sequence(&mut self, rng: &mut Rng, class: Class) {
+        for _ in 0..rng.range(1, 5) {
+            let request = RequestText::new(rng, class);
+            self.request(rng, request);
+            self.acts.push_back(Act::AwaitAnswers);
+            if rng.one_in(3) {
+                self.acts.push_back(Act::Pause(rng.range(0, 300_000_000)));
+            }
+        }
+    }
+
+    fn pipelined(&mut self, rng: &mut Rng, class: Class) {
+        let mut bytes = Vec::new();
+        let mut expects = Vec::new();
+        for _ in 0..rng.range(2, 9) {
+            let mut request = RequestText::new(rng, class);
+            request.expect_continue = false;
+            bytes.extend(request.head());
+            bytes.extend(request.encoded_body(rng));
+            expects.push(request.expect());
+        }
+        // Answers may come before the last byte is out: all of them are expected from the start.
+        for expect in expects {
+            self.acts
+                .push_back(Act::Send(Vec::new(), Some(Box::new(expect))));
+        }
+        self.acts.push_back(Act::Send(bytes, None));
+        self.acts.push_back(Act::AwaitAnswers);
+    }
+
+    fn request(&mut self, rng: &mut Rng, request: RequestText) {
+        let expect = Some(Box::new(request.expect()));
+        let body = request.encoded_body(rng);
+        if request.expect_continue {
+            self.acts.push_back(Act::Send(request.head(), expect));
+            self.acts.push_back(Act::AwaitContinue(1_000_000_000));
+            self.acts.push_back(Act::Send(body, None));
+        } else {
+            let mut bytes = request.head();
+            bytes.extend(body);
+            self.acts.push_back(Act::Send(bytes, expect));
+        }
+    }
+
+    fn wild(&mut self, rng: &mut Rng, mood: Mood) {
+        self.pace = match rng.below(6) {
+            0 => Pace::Slow {
+                bytes: rng.size(1, 2000),
+                every_ns: rng.range(1, 300_000_000),
+            },
+            1 => Pace::Never,
+            _ => Pace::Eager,
+        };
+        let class = if mood.vanishing {
+            Class::Hung
+        } else {
+            Class::Wild
+        };
+        match rng.below(10) {
+            0 => {}
+            1 | 2 => self.pipelined(rng, class),
+            _ => self.sequence(rng, class),
+        }
+        let reads = self.pace == Pace::Eager;
+        match rng.below(8) {
+            0 => self.garbage(rng),
+            1 => self.half_a_head(rng, reads && mood.punctual),
+            2 => self.half_a_body(rng),
+            3 => self.idle(reads && mood.punctual),
+            4 => self.cut_short(rng),
+            5 if mood.vanishing => {
+                self.cut_short(rng);
+                self.acts.pop_back();
+                self.acts.push_back(Act::Vanish);
+            }
+            _ => self.goodbye(rng),
+        }
+    }
+
+    fn goodbye(&mut self, rng: &mut Rng) {
+        match rng.below(3) {
+            0 => {
+                self.acts.push_back(Act::Fin);
+                self.acts.push_back(Act::AwaitEnd { must: false });
+            }
+            1 => self.acts.push_back(Act::Close),
+            _ => self.acts.push_back(Act::Reset),
+        }
+    }
+
+    /// Forgets some of what was planned, waiting included, and goes.
+    fn cut_short(&mut self, rng: &mut Rng) {
+        let kept = rng.size(0, self.acts.len());
+        self.acts.truncate(kept);
+        if rng.one_in(2) {
+            self.acts.retain(|act| !matches!(act, Act::AwaitAnswers));
+        }
+        if let Some(Act::Send(bytes, _)) = self.acts.back_mut() {
+            bytes.truncate(rng.size(0, bytes.len()));
+        }
+        self.acts.push_back(Act::Pause(rng.range(0, 30_000_000)));
+        self.goodbye(rng);
+        if matches!(self.acts.back(), Some(Act::AwaitEnd { .. })) {
+            self.acts.push_back(Act::Close);
+        }
+    }
+
+    fn garbage(&mut self, rng: &mut Rng) {
+        let samples: [&[u8]; 7] = [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+            b"GET /g/1 HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
+            b"GET /g/1 HTTP/1.1\r\nno colon here\r\n\r\n",
+            b"POST /g/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+            b"POST /g/1 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+            b"GET /g/1 HTTP/9.9\r\nhost: a\r\n\r\n",
+            b"POST /g/1 HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        ];
+        let mut bytes = rng.pick(&samples).to_vec();
+        bytes.extend(pattern(rng.next(), rng.skewed(50_000)));
+        let expect = Expect {
+            seed: 0,
+            status: 400,
+            body: Vec::new(),
+            head_only: false,
+            fails: false,
+            may_close: true,
+            refusal: true,
+        };
+        self.acts
+            .push_back(Act::Send(bytes, Some(Box::new(expect))));
+        self.acts.push_back(Act::AwaitEnd {
+            must: self.pace == Pace::Eager,
+        });
+    }
+
+    fn half_a_head(&mut self, rng: &mut Rng, must: bool) {
+        let mut request = RequestText::new(rng, Class::Wild);
+        request.body = None;
+        let mut head = request.head();
+        head.truncate(rng.size(0, head.len() - 3));
+        self.acts.push_back(Act::Send(head, None));
+        self.acts.push_back(Act::AwaitEnd { must });
+    }
+
+    fn half_a_body(&mut self, rng: &mut Rng) {
+        let mut request = RequestText::new(rng, Class::Wild);
+        request.method = "POST";
+        request.expect_continue = false;
+        request.body = Some(pattern(rng.next(), rng.size(2, BODY_BYTES_MAX)));
+        let mut bytes = request.head();
+        let body = request.encoded_body(rng);
+        bytes.extend(&body[..rng.size(0, body.len() - 1)]);
+        // Whoever reads the whole body cannot answer; whoever does not may.
+        self.acts
+            .push_back(Act::Send(bytes, Some(Box::new(request.expect()))));
+        self.acts.push_back(Act::Pause(rng.range(0, 2_000_000_000)));
+        self.goodbye(rng);
+    }
+
+    fn idle(&mut self, must: bool) {
+        self.acts.push_back(Act::AwaitEnd { must });
+    }
+}
+
+/// A request, before it is bytes.
+struct RequestText {
+    method: &'static str,
+    class: Class,
+    plan: Plan,
+    http_1_0: bool,
+    keep_alive: bool,
+    close: bool,
+    expect_continue: bool,
+    chunked: bool,
+    body: Option<Vec<u8>>,
+}
+
+impl RequestText {
+    fn new(rng: &mut Rng, class: Class) -> Self {
+        let method = rng.pick(&["GET", "GET", "GET", "HEAD", "POST", "POST", "PUT"]);
+        let has_body = matches!(method, "POST" | "PUT");
+        let http_1_0 = rng.one_in(12);
+        let body = has_body.then(|| {
+            let len = rng.skewed(BODY_BYTES_MAX);
+            pattern(rng.next(), len)
+        });
+        RequestText {
+            method,
+            class,
+            plan: Plan::new(class, 0),
+            http_1_0,
+            keep_alive: http_1_0 && rng.one_in(2),
+            close: rng.one_in(20),
+            expect_continue: has_body && !http_1_0 && rng.one_in(8),
+            chunked: !http_1_0 && rng.one_in(2),
+            body,
+        }
+        .with_plan(rng.next())
+    }
+
+    fn with_plan(mut self, seed: u64) -> Self {
+        self.plan = Plan::new(self.class, seed);
+        self
+    }
+
+    fn head(&self) -> Vec<u8> {
+        use std::fmt::Write;
+        let path = Plan::path(self.class, self.plan.seed);
+        let version = if self.http_1_0 { "1.0" } else { "1.1" };
+        let mut head = format!("{} {path} HTTP/{version}\r\nHost: sim\r\n", self.method);
+        // Heads of many sizes.
+        for field in 0..self.plan.seed % 9 {
+            let value = self.plan.seed.rotate_left(field as u32);
+            let _ = write!(head, "X-Filler-{field}: {value:x}\r\n");
+        }
+        match (self.close, self.keep_alive) {
+            (true, _) => head.push_str("Connection: close\r\n"),
+            (false, true) => head.push_str("Connection: keep-alive\r\n"),
+            (false, false) => {}
+        }
+        if self.expect_continue {
+            head.push_str("Expect: 100-continue\r\n");
+        }
+        match &self.body {
+            Some(_) if self.chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+            Some(body) => {
+                let _ = write!(head, "Content-Length: {}\r\n", body.len());
+            }
+            None => {}
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    fn encoded_body(&self, rng: &mut Rng) -> Vec<u8> {
+        let Some(body) = &self.body else {
+            return Vec::new();
+        };
+        if !self.chunked {
+            return body.clone();
+        }
+        let mut bytes = Vec::new();
+        let mut rest = &body[..];
+        while !rest.is_empty() {
+            let most = rest
+                .len()
+                .min(rng.pick(&[10, 1000, 60_000]).max(body.len() / 50));
+            let (chunk, after) = rest.split_at(rng.size(1, most));
+            bytes.extend(format!("{:X}\r\n", chunk.len()).into_bytes());
+            bytes.extend(chunk);
+            bytes.extend(b"\r\n");
+            rest = after;
+        }
+        bytes.extend(b"0\r\n");
+        if rng.one_in(4) {
+            bytes.extend(b"x-trailer: yes\r\n");
+        }
+        bytes.extend(b"\r\n");
+        bytes
+    }
+
+    fn expect(&self) -> Expect {
+        let is_head = self.method == "HEAD";
+        let bodyless = is_head || self.plan.is_bodyless();
+        let request_body = self.body.as_deref().unwrap_or_default();
+        let reads_all =
+            self.plan.read == Read::All && !(bodyless && self.plan.answer == Answer::EchoStream);
+        let unsized_answer = match self.plan.answer {
+            Answer::Pieces { sized, .. } => !sized,
+            Answer::EchoStream => true,
+            _ => false,
+        };
+        let ends = match self.http_1_0 {
+            true => self.close || !self.keep_alive || unsized_answer,
+            false => self.close,
+        };
+        Expect {
+            seed: self.plan.seed,
+            status: self.plan.status,
+            body: self.plan.body(request_body),
+            head_only: is_head,
+            fails: self.plan.fails(is_head),
+            may_close: ends || (self.body.is_some() && !reads_all),
+            refusal: false,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Everything that is not the shard: the kernel, the peers, the tasks, the clock and the end.
+//!
+//! Time moves only while the shard sleeps in its turn, and a little in each turn.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::kernel::{Fact, Kernel};
+use super::peer::{Moment, Peer};
+use super::rng::Rng;
+use super::script::{self, Mood};
+use super::spawn::SimSpawn;
+use crate::bridge::inbox::Inbox;
+use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
+use crate::ring::Wait;
+use crate::sys::EventFd;
+
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
+
+pub(super) struct World {
+    pub(super) kernel: Kernel,
+    pub(super) shared: Shared,
+    rng: Rng,
+    pub(super) peers: Vec<Peer>,
+    /// When to call each peer, and that, by peer.
+    agenda: BTreeMap<(u64, u64), usize>,
+    next_calls: Vec<u64>,
+    moment: Moment,
+    drain_at_ns: u64,
+    terminate_after_ns: Option<u64>,
+    /// When the present phase began, or the last peer was done.
+    quiet_since_ns: u64,
+    pub(super) turns: u64,
+    idle_turns: u64,
+}
+
+/// What the world and its shard both hold.
+pub(super) struct Shared {
+    pub(super) spawn: SimSpawn,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) bell: Arc<EventFd>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+impl World {
+    /// Writes the scripts of a seed's peers, and when the server drains and terminates.
+    pub(super) fn new(rng: &mut Rng, limits: &Limits, shared: Shared, verbose: bool) -> World {
+        let mut kernel = Kernel::new(rng.fork(), 1);
+        kernel.trace.verbose = verbose;
+        let terminates = rng.one_in(2);
+        let crowded = limits.connections_max < 20;
+        let mood = Mood {
+            vanishing: terminates && !crowded,
+            punctual: !crowded,
+        };
+        let peers_max = if rng.one_in(4) { 40 } else { 12 };
+        let start_ns = kernel.now_ns;
+        let mut peers = Vec::new();
+        let mut agenda = BTreeMap::new();
+        let mut next_calls = Vec::new();
+        for number in 0..rng.range(1, peers_max) {
+            let script = script::write(rng, mood);
+            let at_ns = start_ns + rng.pick(&[0, rng.clone().below(SECOND_NS), 1_000_000]);
+            agenda.insert((at_ns, number), number as usize);
+            next_calls.push(at_ns);
+            peers.push(Peer::new(number, script, rng.fork()));
+        }
+        let drains_early = rng.one_in(3);
+        World {
+            kernel,
+            shared,
+            peers,
+            agenda,
+            next_calls,
+            moment: Moment {
+                draining: false,
+                terminating: false,
+                lingers: limits.linger_timeout_ns > 0,
+                patience_ns: if crowded { 4_000 } else { 300 } * SECOND_NS,
+            },
+            drain_at_ns: match drains_early {
+                true => start_ns + rng.below(2 * SECOND_NS),
+                false => u64::MAX,
+            },
+            terminate_after_ns: terminates.then(|| rng.pick(&[0, 1_000_000, SECOND_NS])),
+            quiet_since_ns: start_ns,
+            rng: rng.fork(),
+            turns: 0,
+            idle_turns: 0,
+        }
+    }
+
+    /// Completions that have come. Sleeps as a kernel would: until one comes, the bell rings, or
+    /// time is up.
+    pub(super) fn turn(&mut self, wait: Wait) -> (Vec<Fact>, bool) {
+        let started_ns = self.kernel.now_ns;
+        let give_up_ns = match wait {
+            Wait::Poll => started_ns,
+            Wait::AtMost(time) => started_ns.saturating_add(time.as_nanos() as u64),
+            Wait::Forever => u64::MAX,
+        };
+        let mut woken = self.rng.one_in(200);
+        let facts = loop {
+            self.let_things_happen();
+            let facts = self.kernel.arrived();
+            woken |= self.shared.bell.read().expect("an eventfd can be read") > 0;
+            let now_ns = self.kernel.now_ns;
+            if !facts.is_empty() || woken || now_ns >= give_up_ns {
+                break facts;
+            }
+            assert!(
+                self.shared.inbox.is_empty(),
+                "the shard sleeps though its inbox is not empty"
+            );
+            let next_ns = self.next_ns().min(give_up_ns);
+            assert!(
+                next_ns < u64::MAX,
+                "nothing will ever happen again: {}",
+                self.describe()
+            );
+            self.kernel.now_ns = next_ns.max(now_ns);
+        };
+        self.count_turn(facts.is_empty() && !woken && give_up_ns <= started_ns);
+        self.kernel.now_ns += self.rng.range(1_000, 20_000);
+        (facts, woken)
+    }
+
+    fn count_turn(&mut self, idle: bool) {
+        self.turns += 1;
+        self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
+        assert!(
+            self.idle_turns < 5_000,
+            "the shard spins: {}",
+            self.describe()
+        );
+        assert!(
+            self.turns < 3_000_000,
+            "the simulation does not end: {}",
+            self.describe()
+        );
+    }
+
+    fn let_things_happen(&mut self) {
+        self.follow_phases();
+        self.shared.spawn.advance(self.kernel.now_ns);
+        let runs = self.rng.size(1, 4);
+        self.shared.spawn.run(runs);
+        self.call_peers();
+    }
+
+    fn next_ns(&self) -> u64 {
+        let agenda = self.agenda.keys().next().map(|(at_ns, _)| *at_ns);
+        let phase = match (self.moment.draining, self.terminate_after_ns) {
+            (false, _) if self.all_done() => Some(self.kernel.now_ns),
+            (false, _) => Some(self.drain_at_ns),
+            (true, Some(after_ns)) if !self.moment.terminating => {
+                Some(self.quiet_since_ns + after_ns)
+            }
+            _ => None,
+        };
+        let all = agenda.into_iter().chain(phase);
+        let all = all
+            .chain(self.kernel.next_ns())
+            .chain(self.shared.spawn.next_ns());
+        all.min().unwrap_or(u64::MAX)
+    }
+
+    fn all_done(&self) -> bool {
+        self.peers.iter().all(|peer| peer.done)
+    }
+
+    fn follow_phases(&mut self) {
+        let now_ns = self.kernel.now_ns;
+        let all_done = self.all_done();
+        if !self.moment.draining {
+            if all_done || now_ns >= self.drain_at_ns {
+                self.moment.draining = true;
+                self.kernel.trace.say(|| format!("{now_ns} drain"));
+                self.quiet_since_ns = now_ns;
+                self.shared.lifecycle.drain();
+            }
+            return;
+        }
+        if !all_done {
+            self.quiet_since_ns = now_ns;
+        }
+        let quiet_ns = now_ns - self.quiet_since_ns;
+        if let Some(after_ns) = self.terminate_after_ns
+            && !self.moment.terminating
+            && quiet_ns >= after_ns
+        {
+            self.moment.terminating = true;
+            self.kernel.trace.say(|| format!("{now_ns} terminate"));
+            self.shared.lifecycle.terminate();
+        }
+        let patience_ns = if self.terminate_after_ns.is_some() {
+            20
+        } else {
+            120
+        } * SECOND_NS;
+        assert!(
+            quiet_ns < patience_ns,
+            "the shard does not end: {}",
+            self.describe()
+        );
+    }
+
+    fn call_peers(&mut self) {
+        self.call_touched();
+        while let Some(entry) = self.agenda.first_entry() {
+            if entry.key().0 > self.kernel.now_ns {
+                return;
+            }
+            let peer = entry.remove();
+            self.next_calls[peer] = u64::MAX;
+            match self.peers[peer].act(&mut self.kernel, self.moment) {
+                Ok(Some(at_ns)) => self.call_at(peer, at_ns),
+                Ok(None) => {}
+                Err(why) => panic!("peer {peer}: {why}"),
+            }
+            self.call_touched();
+        }
+    }
+
+    /// What the shard did reaches the peers after a while.
+    fn call_touched(&mut self) {
+        for sock in std::mem::take(&mut self.kernel.touched) {
+            let way_ns = self.rng.pick(&[0, 1_000, 100_000, 1_000_000]);
+            let peer = self.kernel.socks[sock].peer as usize;
+            if !self.peers[peer].done {
+                self.call_at(peer, self.kernel.now_ns + way_ns);
+            }
+        }
+    }
+
+    fn call_at(&mut self, peer: usize, at_ns: u64) {
+        if at_ns < self.next_calls[peer] {
+            self.agenda.remove(&(self.next_calls[peer], peer as u64));
+            self.next_calls[peer] = at_ns;
+            self.agenda.insert((at_ns, peer as u64), peer);
+        }
+    }
+
+    pub(super) fn unix_s(&self) -> u64 {
+        1_800_000_000 + self.kernel.now_ns / SECOND_NS
+    }
+
+    pub(super) fn describe(&self) -> String {
+        use std::fmt::Write;
+        let mut text = format!(
+            "at {} ns, turn {}, {:?}, {} tasks",
+            self.kernel.now_ns,
+            self.turns,
+            self.moment,
+            self.shared.spawn.alive()
+        );
+        for peer in self.peers.iter().filter(|peer| !peer.done) {
+            let _ = write!(
+                text,
+                "\n  peer {} on {:?} at {:?}, strict {}: {}",
+                peer.number,
+                peer.sock,
+                peer.script.acts.front(),
+                peer.script.strict,
+                peer.answers.describe()
+            );
+        }
+        for (id, sock) in self
+            .kernel
+            .socks
+            .iter()
+            .enumerate()
+            .filter(|(_, sock)| !sock.closed)
+        {
+            let _ = write!(
+                text,
+                "\n  socket {id} of peer {}: {}",
+                sock.peer,
+                sock.describe()
+            );
+        }
+        text
+    }
+}
