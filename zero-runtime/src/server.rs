@@ -112,7 +112,9 @@ impl Io {
     pub fn local_addr(&self, endpoint: EndpointId) -> io::Result<SocketAddr> {
         let endpoint = self.endpoints.get(endpoint.0);
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "no such listener");
-        endpoint.map(|endpoint| endpoint.local_addr).ok_or_else(unknown)
+        endpoint
+            .map(|endpoint| endpoint.local_addr)
+            .ok_or_else(unknown)
     }
 
     /// What will serve.
@@ -127,7 +129,10 @@ impl Io {
 
     /// Gives the listeners up to another backend, which is to serve by the same limits.
     pub fn into_listeners(self) -> (Vec<TcpListener>, Limits) {
-        let sockets = self.endpoints.into_iter().flat_map(|endpoint| endpoint.sockets);
+        let sockets = self
+            .endpoints
+            .into_iter()
+            .flat_map(|endpoint| endpoint.sockets);
         (sockets.collect(), self.limits)
     }
 
@@ -199,9 +204,15 @@ impl Start {
     fn new(io: Io) -> io::Result<Self> {
         let limits = io.limits;
         let runtime = RuntimeRef::current_or_new(limits.workers)?;
-        let shutdown_timeout = limits.shutdown_timeout_ns.map(std::time::Duration::from_nanos);
+        let shutdown_timeout = limits
+            .shutdown_timeout_ns
+            .map(std::time::Duration::from_nanos);
         let lifecycle = Lifecycle::new(runtime.clone(), shutdown_timeout);
-        let local_addrs = io.endpoints.iter().map(|endpoint| endpoint.local_addr).collect();
+        let local_addrs = io
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.local_addr)
+            .collect();
         let sockets = share_sockets(io.endpoints, limits.shards)?;
         Ok(Start {
             limits,
@@ -262,7 +273,11 @@ impl Start {
         let waker = inbox.clone();
         self.lifecycle.on_change(move || waker.wakeup().wake());
         let thread = ShardThread {
-            core: self.limits.shard_cores.as_ref().map(|cores| cores[index % cores.len()]),
+            core: self
+                .limits
+                .shard_cores
+                .as_ref()
+                .map(|cores| cores[index % cores.len()]),
             uring,
             seed: ShardSeed {
                 limits: self.limits.clone(),
@@ -394,14 +409,14 @@ fn drive<M: MakeHttpService>(
     mut shard: Shard<Uring, M, tokio::runtime::Handle>,
     runtime: &RuntimeRef,
 ) -> io::Result<()> {
-    runtime.handle().block_on(std::future::poll_fn(|cx| {
-        match shard.step() {
+    runtime
+        .handle()
+        .block_on(std::future::poll_fn(|cx| match shard.step() {
             Ok(Flow::Continue) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Ok(Flow::Ended) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
-        }
-    }))
+        }))
 }

@@ -67,7 +67,9 @@ impl Mode {
                 .build(4)
                 .err()
         };
-        std::thread::spawn(probe).join().expect("the probe does not panic")
+        std::thread::spawn(probe)
+            .join()
+            .expect("the probe does not panic")
     }
 
     pub(crate) fn io(self) -> Io {

@@ -25,7 +25,7 @@ struct Held<'a>(&'a AtomicBool);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // Pairs with the swap in `with`: the next user sees what this one did.
+        // Pairs with the exchange in `take`: the next user sees what this one did.
         self.0.store(false, Ordering::Release);
     }
 }
@@ -41,7 +41,7 @@ impl<T> Baton<T> {
     /// Uses the value, after spinning while another thread does.
     pub(crate) fn with<R>(&self, with: impl FnOnce(&mut T) -> R) -> R {
         // Pairs with the store in `Held::drop`.
-        while self.held.swap(true, Ordering::Acquire) {
+        while !self.take() {
             spin();
         }
         let _held = Held(&self.held);
@@ -49,6 +49,13 @@ impl<T> Baton<T> {
         // else gets here.
         let value = unsafe { &mut *self.value.get() };
         with(value)
+    }
+
+    fn take(&self) -> bool {
+        let taken = self
+            .held
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
     }
 }
 

@@ -263,7 +263,9 @@ mod loom_tests {
                     thread::yield_now();
                 }
             }
-            raisers.into_iter().for_each(|raiser| raiser.join().unwrap());
+            raisers
+                .into_iter()
+                .for_each(|raiser| raiser.join().unwrap());
         });
     }
 

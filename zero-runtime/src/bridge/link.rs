@@ -126,17 +126,19 @@ impl<S> ShardPort<S> {
         self.under_way
     }
 
-    /// Sends a call, or gives it back when the link is full.
-    pub(crate) fn send(&mut self, call: Call<S>) -> Result<(), Call<S>> {
+    /// Sends a call; gives it back when the link is full.
+    pub(crate) fn send(&mut self, call: Call<S>) -> Option<Call<S>> {
         // Never more calls under way than answers fit, so that an answer is never refused.
         if self.under_way == CALLS_MAX {
-            return Err(call);
+            return Some(call);
         }
-        self.calls.push(call).map_err(|rtrb::PushError::Full(call)| call)?;
+        if let Err(rtrb::PushError::Full(call)) = self.calls.push(call) {
+            return Some(call);
+        }
         self.under_way += 1;
         self.sent += 1;
         self.unannounced = true;
-        Ok(())
+        None
     }
 
     /// Wakes the worker if something was sent since the last time: once a batch.
@@ -220,13 +222,17 @@ impl<S> Link<S> {
             }
             port.epoch == epoch
         });
-        let is_wanted = || self.port.with(|port| port.epoch != epoch || !port.calls.is_empty());
+        let is_wanted = || {
+            self.port
+                .with(|port| port.epoch != epoch || !port.calls.is_empty())
+        };
         owns_link && self.wakeup.prepare_sleep(is_wanted)
     }
 
     /// Whether the shard is gone and nothing is left to take.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.port.with(|port| port.calls.is_abandoned() && port.calls.is_empty())
+        self.port
+            .with(|port| port.calls.is_abandoned() && port.calls.is_empty())
     }
 
     /// Wakes whatever worker sleeps on the link.

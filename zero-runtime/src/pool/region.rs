@@ -87,8 +87,7 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping was made by `map_reserved` with exactly this length, and every user
         // of it borrows or owns this region.
-        let done =
-            unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + 2 * PAGE_BYTES) };
+        let done = unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + 2 * PAGE_BYTES) };
         debug_assert_eq!(done, 0);
     }
 }

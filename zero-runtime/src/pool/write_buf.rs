@@ -234,7 +234,11 @@ mod tests {
                 let n = step.min(buf.len());
                 buf.advance(n);
                 sent += n;
-                assert_eq!(gather(&buf), &all[sent..], "after {sent} bytes in steps of {step}");
+                assert_eq!(
+                    gather(&buf),
+                    &all[sent..],
+                    "after {sent} bytes in steps of {step}"
+                );
             }
             buf.put_slice(b"again");
             assert_eq!(gather(&buf), b"again");

@@ -430,7 +430,10 @@ impl Ring for Uring {
 
     fn close_listener(&mut self, listener: ListenerId) {
         let state = &mut self.listeners[listener.0 as usize];
-        assert!(!state.armed, "a listener is closed after accepting has ended");
+        assert!(
+            !state.armed,
+            "a listener is closed after accepting has ended"
+        );
         state.socket = None;
     }
 
@@ -509,7 +512,10 @@ impl Ring for Uring {
     }
 
     fn turn(&mut self, wait: Wait) -> io::Result<()> {
-        debug_assert!(self.reaped.is_empty(), "completions are taken before the next turn");
+        debug_assert!(
+            self.reaped.is_empty(),
+            "completions are taken before the next turn"
+        );
         self.unstage();
         // What did not fit must not wait for a fact that its own submission would bring.
         let wait = match self.staged.is_empty() {

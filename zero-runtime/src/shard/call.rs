@@ -199,8 +199,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.next_port = (self.next_port + 1) % self.ports.len();
             }
             match self.ports[self.next_port].send(call) {
-                Ok(()) => return,
-                Err(refused) => call = refused,
+                None => return,
+                Some(refused) => call = refused,
             }
             self.next_port = (self.next_port + 1) % self.ports.len();
         }
@@ -388,7 +388,9 @@ impl Sink for ShardSink<'_> {
             map.clear();
             self.maps.push(map);
         }
-        responded.map(|body| body != SendBody::Nothing).map_err(drop)
+        responded
+            .map(|body| body != SendBody::Nothing)
+            .map_err(drop)
     }
 
     fn has_room(&mut self) -> bool {

@@ -147,6 +147,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             if conn.state != State::Open || conn.deaf {
                 return input.bytes().len();
             }
+            // A peer that asks and does not read what it is answered is not asked further.
+            let is_between = matches!(conn.exchange, Exchange::Idle);
+            if is_between && conn.unsent_bytes() >= self.limits.response_window_bytes {
+                return at;
+            }
             let rest = &input.bytes()[at..];
             let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
             let from = at;

@@ -304,7 +304,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// The way of the connection into our own inbox, made when first needed.
-    fn signal(conn: &mut Conn<R::Socket, M::Service>, key: Key, inbox: &Arc<Inbox>) -> Arc<ConnSignal> {
+    fn signal(
+        conn: &mut Conn<R::Socket, M::Service>,
+        key: Key,
+        inbox: &Arc<Inbox>,
+    ) -> Arc<ConnSignal> {
         let signal = conn
             .signal
             .get_or_insert_with(|| ConnSignal::new(key, inbox.clone()));
@@ -344,7 +348,9 @@ impl<K, S> Conn<K, S> {
             State::Terminating | State::Flushing => return Want::Nothing,
             State::Lingering if self.read_closed => return Want::Nothing,
             State::Lingering => return Want::Multishot,
-            State::Open if self.read_closed || self.deaf || self.service.is_none() => return Want::Nothing,
+            State::Open if self.read_closed || self.deaf || self.service.is_none() => {
+                return Want::Nothing;
+            }
             State::Open => {}
         }
         if let conn::Incoming::Streaming { sender, direct } = &mut self.incoming {
@@ -358,7 +364,8 @@ impl<K, S> Conn<K, S> {
                 _ => Want::Multishot,
             };
         }
-        let busy = !matches!(self.exchange, Exchange::Idle);
+        let busy = !matches!(self.exchange, Exchange::Idle)
+            || self.unsent_bytes() >= limits.response_window_bytes;
         let skipping = matches!(self.incoming, conn::Incoming::Skipping);
         match busy && (skipping || self.carry.len() > CARRY_BYTES_MAX) {
             true => Want::Pause,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::conn::{Incoming, ReadWait, State};
+use super::conn::{Conn, Incoming, ReadWait, State};
 use super::{BUF_KEPT_BYTES_MAX, BUFS_MAX, Exchange, Shard};
 use crate::bridge::reply::Reply;
 use crate::driver::Sink;
@@ -108,8 +108,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.start_send(key, buf);
         }
         self.recycle(buf);
-        // There is room again: first for the reply that waits for it, then for the wire.
+        // There is room again: for the reply that waits for it, or for the next request.
         self.pull_reply(key);
+        let waits = |conn: &Conn<R::Socket, M::Service>| {
+            matches!(conn.exchange, Exchange::Idle) && !conn.carry.is_empty()
+        };
+        if self.conns.get_mut(key).is_some_and(|conn| waits(conn)) {
+            self.process_carry(key);
+        }
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

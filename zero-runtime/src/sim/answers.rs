@@ -80,9 +80,9 @@ impl Answers {
         self.expected.is_empty()
     }
 
-    /// Whether the connection may end behind the last answer or the present one.
-    pub(super) fn may_close_now(&self) -> bool {
-        self.may_close || self.expected.front().is_some_and(|expect| expect.may_close)
+    /// Whether the connection may end behind the last answer or one to come.
+    pub(super) fn may_close_soon(&self) -> bool {
+        self.may_close || self.expected.iter().any(|expect| expect.may_close)
     }
 
     /// Takes bytes from the server.

@@ -179,7 +179,7 @@ impl Peer {
         if moment.terminating || (moment.draining && end == End::Reset) {
             return Ok(());
         }
-        if end == End::Reset && !moment.lingers && self.answers.may_close_now() {
+        if end == End::Reset && !moment.lingers && self.answers.may_close_soon() {
             return Ok(());
         }
         let answers = self.answers.describe();
