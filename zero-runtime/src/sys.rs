@@ -44,6 +44,7 @@ impl EventFd {
     ///
     /// # Errors
     /// None that a live eventfd is known to give.
+    #[cfg(test)]
     pub fn read(&self) -> io::Result<u64> {
         let mut count = 0_u64;
         let into = (&raw mut count).cast();

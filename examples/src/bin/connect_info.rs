@@ -1,6 +1,6 @@
 //! Who is there? `ConnectInfo<SocketAddr>` unchanged, and a type of one's own.
 //!
-//! Run:  cargo run -p zero-examples --bin connect_info [PORT]
+//! Run:  `cargo run -p zero-examples --bin connect_info [PORT]`
 //! See:  curl http://localhost:3000/            -> you are 127.0.0.1:54321, by way of 127.0.0.1:3000
 //!       The same connection keeps its number: curl localhost:3000 localhost:3000
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Stops on ctrl-c or SIGTERM, and lets requests in flight finish, for ten seconds at most.
 //!
-//! Run:  cargo run -p zero-examples --bin graceful_shutdown [PORT]
+//! Run:  `cargo run -p zero-examples --bin graceful_shutdown [PORT]`
 //! See:  curl -i http://localhost:3000/slow, and ctrl-c the server within its five seconds:
 //!       new connections are refused, the slow answer still comes (with `connection: close`), and
 //!       the server ends. `/stuck` shows the ten seconds.

@@ -1,6 +1,6 @@
 //! The smallest server.
 //!
-//! Run:  cargo run -p zero-examples --bin hello [PORT]
+//! Run:  `cargo run -p zero-examples --bin hello [PORT]`
 //! See:  curl -i http://localhost:3000/          -> hello, io_uring  (or hyper, if the kernel says no)
 //!       the first log line says which backend serves, and why, if it is the fallback
 use axum::{Router, routing::get};

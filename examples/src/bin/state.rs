@@ -1,6 +1,6 @@
 //! Shared state, extractors and middleware: a counter of words, kept in memory.
 //!
-//! Run:  cargo run -p zero-examples --bin state [PORT]
+//! Run:  `cargo run -p zero-examples --bin state [PORT]`
 //! See:  curl -X POST http://localhost:3000/words/rust   -> 1, then 2, ...
 //!       curl 'http://localhost:3000/words?at_least=2'   -> {"rust":2}
 //!       each request is logged by the middleware

@@ -1,6 +1,6 @@
 //! Bodies that flow: server-sent events, a long download, an upload counted while it arrives.
 //!
-//! Run:  cargo run -p zero-examples --bin streaming [PORT]
+//! Run:  `cargo run -p zero-examples --bin streaming [PORT]`
 //! See:  curl -N http://localhost:3000/events                       -> one event a second
 //!       curl -s http://localhost:3000/download/1000 | wc -c        -> 65536000 (1000 chunks of 64 KiB);
 //!         add --limit-rate 1M: chunks are made only as fast as they are taken

@@ -208,20 +208,3 @@ macro_rules! in_every_mode {
     };
 }
 pub(crate) use in_every_mode;
-
-/// The same for what shards cannot do yet: listed in DIFFERENCES.md.
-macro_rules! on_hyper_only {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn hyper() {
-                    Mode::Hyper.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-pub(crate) use on_hyper_only;

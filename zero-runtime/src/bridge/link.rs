@@ -3,6 +3,8 @@
 //! A worker runs user code between two pops, and user code may block. So the worker's port is
 //! not its own: it is borrowed for a pop or a push only, and a relief worker may take over the
 //! link of one that is stuck; the [`Baton`] between them is contended in that moment only.
+// Calls and answers travel by value: a box would cost each request an allocation.
+#![allow(clippy::large_enum_variant, clippy::result_large_err)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,8 +46,6 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
 }
 
-// Boxing the common case would cost each request an allocation.
-#[allow(clippy::large_enum_variant)]
 pub(crate) enum Outcome {
     /// The whole response was there at once.
     Complete(Complete),

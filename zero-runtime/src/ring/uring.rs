@@ -111,6 +111,8 @@ pub struct Uring {
     reaped: VecDeque<Raw>,
     /// Submissions whose terminal completion has not been seen.
     in_flight: usize,
+    // Boxed, because the kernel knows their addresses.
+    #[allow(clippy::vec_box)]
     messages: Vec<Box<Message>>,
     wakeup: Arc<EventFd>,
     /// Where the kernel puts the eventfd's count.

@@ -98,6 +98,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     calls: VecDeque<Box<PendingCall>>,
     calls_made: u64,
     /// Boxes for further calls: a request is large, and is to be moved as seldom as can be.
+    #[allow(clippy::vec_box)]
     spare_calls: Vec<Box<PendingCall>>,
     /// Connections with something to send.
     dirty: Vec<Key>,
