@@ -235,8 +235,10 @@ impl<S> Link<S> {
             .with(|port| port.calls.is_abandoned() && port.calls.is_empty())
     }
 
-    /// Wakes whatever worker sleeps on the link.
+    /// Wakes whatever worker sleeps on the link, whatever the word says: to be called by a worker
+    /// that was relieved, which may have meddled with it, and when the shard is gone.
     pub(crate) fn wake(&self) {
-        self.wakeup.wake();
+        self.wakeup.awake();
+        self.wakeup.bell().ring();
     }
 }

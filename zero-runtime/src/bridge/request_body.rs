@@ -20,6 +20,11 @@ use crate::error::BodyError;
 /// Pieces between shard and reader; more wait with the shard.
 const ITEMS: usize = 32;
 
+/// What a piece counts for in the window: a tiny one costs more memory than its bytes.
+fn cost(data: &Bytes) -> usize {
+    data.len().max(256)
+}
+
 enum Item {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -81,7 +86,7 @@ pub(crate) struct BodySender {
 impl BodySender {
     /// Sends a piece of the body.
     pub(crate) fn data(&mut self, data: Bytes) {
-        self.sent_bytes += data.len() as u64;
+        self.sent_bytes += cost(&data) as u64;
         self.send(Item::Data(data));
     }
 
@@ -103,7 +108,7 @@ impl BodySender {
     /// Bytes that may still be sent before the reader has to take some; when there are none, the
     /// signal is raised once it has.
     pub(crate) fn room(&mut self, window: usize) -> usize {
-        let unread = |taken: u64| (self.sent_bytes - taken) as usize;
+        let unread = |taken: u64| self.sent_bytes.saturating_sub(taken) as usize;
         let room = window.saturating_sub(unread(self.shared.credit.taken()));
         if room > 0 && self.waiting.is_empty() {
             return room;
@@ -201,7 +206,7 @@ impl BodyReceiver {
     fn take(&mut self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
         let item = self.items.pop().ok()?;
         let (bytes, answer) = match item {
-            Item::Data(data) => (data.len(), Some(Ok(Frame::data(data)))),
+            Item::Data(data) => (cost(&data), Some(Ok(Frame::data(data)))),
             Item::Trailers(trailers) => (0, Some(Ok(Frame::trailers(trailers)))),
             Item::End => {
                 self.ended = true;

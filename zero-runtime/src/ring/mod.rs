@@ -97,6 +97,11 @@ pub trait Ring {
 
     /// Receives into buffers the kernel picks, until told otherwise.
     fn arm_recv(&mut self, conn: Key, socket: &Self::Socket);
+    /// Receives into one buffer the kernel picks: a ring without this may go on as
+    /// [`arm_recv`](Self::arm_recv) does.
+    fn arm_recv_once(&mut self, conn: Key, socket: &Self::Socket) {
+        self.arm_recv(conn, socket);
+    }
     /// Receives once, appending to the spare capacity of `buf`, which must not be empty.
     fn recv_into(&mut self, conn: Key, socket: &Self::Socket, buf: BytesMut);
     /// Asks that receiving ends; a `Received` without `more` or a `ReceivedInto` follows.

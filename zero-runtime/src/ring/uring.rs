@@ -447,15 +447,25 @@ impl Ring for Uring {
         self.push(entry, OpName::new(Kind::Recv, conn));
     }
 
+    fn arm_recv_once(&mut self, conn: Key, socket: &OwnedFd) {
+        let recv = &mut self.ops(conn).recv;
+        assert!(matches!(recv, RecvOp::Idle), "one receive at a time");
+        *recv = RecvOp::Multishot;
+        // Without an address and a length: the picked buffer's are used.
+        let entry = opcode::Recv::new(fd(socket), std::ptr::null_mut(), 0).buf_group(GROUP);
+        let entry = entry.build().flags(squeue::Flags::BUFFER_SELECT);
+        self.push(entry, OpName::new(Kind::Recv, conn));
+    }
+
     fn recv_into(&mut self, conn: Key, socket: &OwnedFd, mut buf: BytesMut) {
         let spare = buf.spare_capacity_mut();
         assert!(!spare.is_empty(), "a receive needs room");
         let len = u32::try_from(spare.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Recv::new(fd(socket), spare.as_mut_ptr().cast(), len).build();
+        let entry = opcode::Recv::new(fd(socket), spare.as_mut_ptr().cast(), len);
         let recv = &mut self.ops(conn).recv;
         assert!(matches!(recv, RecvOp::Idle), "one receive at a time");
         *recv = RecvOp::Into(buf);
-        self.push(entry, OpName::new(Kind::RecvInto, conn));
+        self.push(entry.build(), OpName::new(Kind::RecvInto, conn));
     }
 
     fn cancel_recv(&mut self, conn: Key) {

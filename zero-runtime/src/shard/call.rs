@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Request, response};
 
-use super::conn::{Conn, Incoming, State};
+use super::conn::{Conn, Incoming, Recv, State};
 use super::{Exchange, PendingCall, Shard};
 use crate::body::RequestBody;
 use crate::bridge::link::{Answer, Call, Complete, Outcome};
@@ -30,8 +30,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes the oldest pending call.
     pub(super) fn make_call(&mut self, mut call: Box<PendingCall>) {
         let key = call.conn;
+        if self.is_worth_waiting(&call) {
+            return self.park(call);
+        }
         let body = self.open_body(&mut call);
         if let (Some(head), Some(body)) = (call.head.take(), body) {
+            self.calling = Some(key);
             match self.limits.dispatch {
                 // 100 must be written between the handler's asking and its answer: not within
                 // one poll.
@@ -39,10 +43,73 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 Dispatch::Workers => self.send_call(key, head, body),
                 _ => self.call_inline(key, head, body),
             }
+            self.calling = None;
             self.settle(key);
         }
         if self.spare_calls.len() < super::CALLS_KEPT_MAX {
             self.spare_calls.push(call);
+        }
+    }
+
+    /// Whether the rest of the call's body is likely to be here in a moment: a handler that finds
+    /// it whole answers at once, one that has to wait for it costs a task and two thread hops.
+    fn is_worth_waiting(&self, call: &PendingCall) -> bool {
+        let window = self.limits.request_window_bytes as u64;
+        let fits = matches!(call.kind, BodyKind::Length(bytes) if bytes <= window);
+        fits && call.ended.is_none() && !call.impatient && !call.expects_continue
+    }
+
+    /// Lets a call wait for the rest of its body.
+    fn park(&mut self, call: Box<PendingCall>) {
+        let key = call.conn;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open {
+            return;
+        }
+        conn.incoming = Incoming::Parked(call);
+        let until_ns = self.now.mono_ns + PATIENCE_NS;
+        self.patient.push_back((until_ns, key));
+        self.settle(key);
+    }
+
+    /// Makes the calls whose bodies have not come in time.
+    pub(super) fn end_patience(&mut self) {
+        while let Some((until_ns, key)) = self.patient.front().copied() {
+            if until_ns > self.now.mono_ns {
+                return;
+            }
+            self.patient.pop_front();
+            let Some(conn) = self.conns.get_mut(key) else {
+                continue;
+            };
+            // A later call of the same connection may be meant; it loses a part of its patience.
+            let Incoming::Parked(call) = &mut conn.incoming else {
+                continue;
+            };
+            call.impatient = true;
+            match conn.recv {
+                Recv::Lent => {
+                    conn.recv = Recv::Cancelling;
+                    self.ring.cancel_recv(key);
+                }
+                // Asked for already.
+                Recv::Cancelling => {}
+                _ => self.unpark(key),
+            }
+        }
+    }
+
+    /// Queues a parked call to be made.
+    pub(super) fn unpark(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let number = self.calls_made + self.calls.len() as u64;
+        match std::mem::replace(&mut conn.incoming, Incoming::Collecting(number)) {
+            Incoming::Parked(call) => self.calls.push_back(call),
+            other => conn.incoming = other,
         }
     }
 
@@ -68,10 +135,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             (kind, ended) => {
                 let signal = Self::signal(conn, call.conn, &self.inbox);
                 let (mut sender, receiver) = request_body::channel(signal, call.expects_continue);
-                let length = match kind {
-                    BodyKind::Length(bytes) => Some(bytes),
-                    _ => None,
-                };
+                let length = kind.length();
                 let direct = length.is_some_and(|bytes| {
                     bytes.saturating_sub(arrived.len() as u64) >= DIRECT_BYTES_MIN
                 });
@@ -356,6 +420,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.put_out(key, out);
     }
 }
+
+/// How long a call waits for the rest of a body that has begun to come.
+const PATIENCE_NS: u64 = 1_000_000;
 
 /// Calls on one link before the next one is tried.
 const LINK_BATCH: usize = 16;

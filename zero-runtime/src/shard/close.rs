@@ -81,7 +81,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.write_deadline_ns = NEVER;
         let out = conn.out.take();
         let sending = conn.is_sending();
-        if matches!(conn.recv, Recv::Multishot | Recv::Direct) {
+        if matches!(conn.recv, Recv::Multishot | Recv::Direct | Recv::Lent) {
             conn.recv = Recv::Cancelling;
             self.ring.cancel_recv(key);
         }
@@ -116,6 +116,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match conn.exchange {
+            // Responses before its own are on their way: they are not taken back.
+            Exchange::Detached(_) if conn.h1.request_complete() && conn.unsent_bytes() > 0 => {
+                self.counters.handlers_cancelled.add(1);
+                conn.exchange = Exchange::Idle;
+                self.close_after_flush(key);
+            }
             Exchange::Detached(_) if conn.h1.request_complete() => self.terminate(key),
             // Its body's reader hears of the end, and may still answer.
             Exchange::Detached(_) => {}
@@ -126,6 +132,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     pub(super) fn handle_deadlines(&mut self) {
         self.retry_accept();
+        self.end_patience();
         let mut due = std::mem::take(&mut self.due);
         self.wheel.poll(self.now.mono_ns, &mut due);
         for key in due.drain(..) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
+use super::PendingCall;
 use crate::bridge::inbox::ConnSignal;
 use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
@@ -37,6 +38,8 @@ pub(super) enum Recv {
     Multishot,
     /// Into a buffer of our own.
     Direct,
+    /// Behind what a parked call has collected of its body, in place.
+    Lent,
     /// Asked to end; what arrives before that is still taken.
     Cancelling,
 }
@@ -47,6 +50,8 @@ pub(super) enum Incoming {
     Nothing,
     /// Beside the call with this number, which has not been made yet.
     Collecting(u64),
+    /// Beside a call that waits a moment for the rest of it.
+    Parked(Box<PendingCall>),
     /// To whoever polls it. `direct` once the rest is worth receiving into buffers of its own.
     Streaming { sender: BodySender, direct: bool },
     /// Nowhere: nobody reads it any more.
@@ -103,6 +108,8 @@ pub(super) struct Conn<K, S> {
     pub(super) read_closed: bool,
     /// What the peer sends cannot be understood any more.
     pub(super) deaf: bool,
+    /// Has sent large bodies: worth receiving them where they will lie.
+    pub(super) bulky: bool,
     /// On the shard's list of connections with something to send.
     pub(super) dirty: bool,
     pub(super) signal: Option<Arc<ConnSignal>>,
@@ -130,6 +137,7 @@ impl<K, S> Conn<K, S> {
             recv: Recv::Idle,
             read_closed: false,
             deaf: false,
+            bulky: false,
             dirty: false,
             signal: None,
             read_wait: ReadWait::Nothing,
@@ -142,6 +150,11 @@ impl<K, S> Conn<K, S> {
     /// Bytes of responses that the kernel has not taken yet.
     pub(super) fn unsent_bytes(&self) -> usize {
         self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
+    }
+
+    /// Whether the next request has to wait until the peer has read more of its answers.
+    pub(super) fn is_stalled(&self, window: usize) -> bool {
+        matches!(self.exchange, Exchange::Idle) && self.unsent_bytes() >= window
     }
 
     pub(super) fn is_sending(&self) -> bool {
@@ -246,6 +259,20 @@ impl Collected {
                 *self = Collected::Pieces(bytes);
             }
             Collected::Pieces(bytes) => bytes.extend_from_slice(piece),
+        }
+    }
+
+    /// Takes the buffer out if it has room for more of the body; makes one for `expected` bytes
+    /// when nothing has come yet.
+    pub(super) fn lend(&mut self, expected: usize) -> Option<BytesMut> {
+        match self {
+            Collected::Nothing if expected > 0 => Some(BytesMut::with_capacity(expected)),
+            Collected::Pieces(bytes) if bytes.capacity() > bytes.len() => {
+                let bytes = std::mem::take(bytes);
+                *self = Collected::Nothing;
+                Some(bytes)
+            }
+            _ => None,
         }
     }
 

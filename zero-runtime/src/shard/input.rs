@@ -5,7 +5,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::conn::{Incoming, ReadWait, Recv, State};
+use super::conn::{Collected, Incoming, ReadWait, Recv, State};
 use super::{Exchange, PendingCall, Shard};
 use crate::error::BodyError;
 use crate::proto::h1::{self, Eof, Event, ParseError};
@@ -31,6 +31,9 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+/// A connection that sends a body of this size is taken to send more of the kind.
+const BULKY_BYTES_MIN: u64 = 32 * 1024;
 
 /// Whether there may be more in the input for the machine.
 enum Progress {
@@ -75,16 +78,84 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.counters.late_completions.add(1);
             return;
         };
+        if matches!(conn.incoming, Incoming::Parked(_)) {
+            conn.recv = Recv::Idle;
+            self.handle_lent(key, buf, result);
+            return self.settle(key);
+        }
         conn.recv = Recv::Idle;
         match result {
             Ok(0) => self.handle_eof(key),
             Ok(received) => {
                 self.counters.bytes_in.add(received as u64);
-                self.handle_input(key, Input::Shared(&buf.freeze()));
+                // A chunk much smaller than its buffer would keep all of it alive.
+                match received >= buf.capacity() / 2 {
+                    true => self.handle_input(key, Input::Shared(&buf.freeze())),
+                    false => self.handle_input(key, Input::Borrowed(&buf)),
+                }
             }
             Err(error) => self.handle_recv_error(key, &error),
         }
         self.settle(key);
+    }
+
+    /// Lends the buffer of a parked call's body to the kernel: the rest of a large body then comes
+    /// to lie behind its beginning without being copied.
+    pub(super) fn lend_body(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let may_read = conn.bulky && conn.recv == Recv::Idle && !conn.read_closed && !conn.deaf;
+        let Incoming::Parked(call) = &mut conn.incoming else {
+            return;
+        };
+        if !may_read || call.impatient {
+            return;
+        }
+        let expected = call.kind.length().unwrap_or(0) as usize;
+        if let Some(buf) = call.body.lend(expected) {
+            conn.recv = Recv::Lent;
+            self.ring.recv_into(key, &conn.socket, buf);
+        }
+    }
+
+    /// The buffer of a parked call's body is back.
+    fn handle_lent(&mut self, key: Key, mut buf: BytesMut, result: io::Result<usize>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let Incoming::Parked(call) = &mut conn.incoming else {
+            return;
+        };
+        let received = *result.as_ref().unwrap_or(&0);
+        self.counters.bytes_in.add(received as u64);
+        let mut at = buf.len() - received;
+        // The machine only counts: what it calls data lies where it belongs.
+        loop {
+            let rest = &buf[at..];
+            let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
+            at += step.consumed;
+            match step.event {
+                Event::Data(_) => {}
+                Event::End => break call.ended = Some(Ok(None)),
+                _ => break,
+            }
+        }
+        if at < buf.len() {
+            // Room was made for the body alone; should there be more, it is not the body's.
+            conn.carry.push(&buf[at..], &mut self.carries);
+            buf.truncate(at);
+        }
+        call.body = Collected::Pieces(buf);
+        let is_due = call.ended.is_some() || call.impatient;
+        match result {
+            Ok(0) => self.handle_eof(key),
+            Ok(_) => {}
+            Err(error) => self.handle_recv_error(key, &error),
+        }
+        if is_due {
+            self.unpark(key);
+        }
     }
 
     fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
@@ -147,9 +218,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             if conn.state != State::Open || conn.deaf {
                 return input.bytes().len();
             }
-            // A peer that asks and does not read what it is answered is not asked further.
-            let is_between = matches!(conn.exchange, Exchange::Idle);
-            if is_between && conn.unsent_bytes() >= self.limits.response_window_bytes {
+            // A peer that asks and does not read what it is answered is not heard further.
+            if conn.is_stalled(self.limits.response_window_bytes) {
                 return at;
             }
             let rest = &input.bytes()[at..];
@@ -204,8 +274,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         debug_assert!(matches!(conn.exchange, Exchange::Idle));
         self.counters.requests.add(1);
         conn.exchange = Exchange::Queued;
+        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
+            conn.bulky = true;
+        }
         conn.wait_for(ReadWait::Nothing, super::NEVER);
-        let number = self.calls_made + self.calls.len() as u64;
+        let goes_first = self.calling == Some(key);
+        if goes_first {
+            self.calls_made -= 1;
+        }
+        let number = match goes_first {
+            true => self.calls_made,
+            false => self.calls_made + self.calls.len() as u64,
+        };
         conn.incoming = Incoming::Collecting(number);
         let blank = || {
             Box::new(PendingCall {
@@ -214,15 +294,20 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 kind: h1::BodyKind::None,
                 expects_continue: false,
                 body: Default::default(),
+                impatient: false,
                 ended: None,
             })
         };
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
         call.conn = key;
+        call.impatient = false;
         call.head = Some(request);
         call.kind = head.body;
         call.expects_continue = head.expect_continue;
-        self.calls.push_back(call);
+        match goes_first {
+            true => self.calls.push_front(call),
+            false => self.calls.push_back(call),
+        }
     }
 
     /// `whole` is `piece`, shared, where that costs nothing.
@@ -235,13 +320,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         match &mut conn.incoming {
             Incoming::Nothing | Incoming::Skipping => {}
             Incoming::Streaming { sender, .. } => sender.data(share()),
-            Incoming::Collecting(number) => {
-                let call = &mut self.calls[(*number - self.calls_made) as usize];
-                let window = self.limits.request_window_bytes;
-                let expected = match call.kind {
-                    h1::BodyKind::Length(bytes) => bytes.min(window as u64) as usize,
-                    _ => 0,
+            incoming => {
+                let call = match incoming {
+                    Incoming::Parked(call) => call,
+                    Incoming::Collecting(number) => {
+                        &mut self.calls[(*number - self.calls_made) as usize]
+                    }
+                    _ => unreachable!("the other cases are above"),
                 };
+                let window = self.limits.request_window_bytes;
+                let expected = call.kind.length().unwrap_or(0).min(window as u64) as usize;
                 call.body.push(piece, expected, share);
             }
         }
@@ -257,6 +345,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Incoming::Collecting(number) => {
                 let call = &mut self.calls[(*number - self.calls_made) as usize];
                 call.ended.get_or_insert(ended);
+            }
+            Incoming::Parked(call) => {
+                call.ended.get_or_insert(ended);
+                self.unpark(key);
             }
             // Kept until the exchange is over: what it could not yet hand on is in it.
             Incoming::Streaming { sender, .. } => match ended {
@@ -295,6 +387,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if conn.state != State::Open {
             return;
         }
+        // What it asked before is heard once it has read its answers.
+        if conn.is_stalled(self.limits.response_window_bytes) && !conn.carry.is_empty() {
+            return;
+        }
         // A request that is whole may be answered, and those that wait behind it.
         if !matches!(conn.exchange, Exchange::Idle) && conn.h1.request_complete() {
             return self.cancel_if_waiting(key);
@@ -312,7 +408,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let reading = matches!(conn.exchange, Exchange::Idle) && !conn.carry.is_empty();
+        let reading = matches!(conn.exchange, Exchange::Idle)
+            && !conn.carry.is_empty()
+            && !conn.is_stalled(self.limits.response_window_bytes);
         if reading && conn.read_wait == ReadWait::KeepAlive {
             conn.wait_for(ReadWait::Head, head);
         }

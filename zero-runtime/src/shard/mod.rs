@@ -41,6 +41,12 @@ use crate::worker::Spawn;
 
 /// Header maps kept for reuse.
 const MAPS_MAX: usize = 256;
+/// After so many calls the kernel, replies and deadlines have their turn, whatever still waits:
+/// nobody who pipelines keeps others waiting for longer.
+const CALLS_PER_TURN_MAX: usize = 512;
+/// The same in time, looked at every few calls.
+const CALLS_NS_PER_TURN_MAX: u64 = 1_000_000;
+const CALLS_PER_LOOK: usize = 8;
 /// Boxes of calls kept for reuse.
 const CALLS_KEPT_MAX: usize = 1024;
 /// Write buffers kept for reuse.
@@ -76,6 +82,8 @@ struct PendingCall {
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
+    /// The call is to be made whatever of its body is there.
+    impatient: bool,
     /// The body has come to its end, well or badly.
     ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
 }
@@ -97,9 +105,16 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// Calls to make, oldest first; the first has number `calls_made`.
     calls: VecDeque<Box<PendingCall>>,
     calls_made: u64,
+    /// The connection whose call is being made: its next one goes first, so that the answers to
+    /// pipelined requests leave together.
+    calling: Option<Key>,
+    /// Calls made since the last turn.
+    calls_in_turn: usize,
     /// Boxes for further calls: a request is large, and is to be moved as seldom as can be.
     #[allow(clippy::vec_box)]
     spare_calls: Vec<Box<PendingCall>>,
+    /// Connections whose calls wait for the rest of a body, and until when; in order of time.
+    patient: VecDeque<(u64, Key)>,
     /// Connections with something to send.
     dirty: Vec<Key>,
     ports: Vec<ShardPort<M::Service>>,
@@ -142,7 +157,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             wheel: Wheel::new(),
             calls: VecDeque::new(),
             calls_made: 0,
+            calling: None,
+            calls_in_turn: 0,
             spare_calls: Vec::new(),
+            patient: VecDeque::new(),
             dirty: Vec::new(),
             ports: seed.ports,
             next_port: 0,
@@ -171,17 +189,33 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// # Errors
     /// When the ring has become unusable.
     pub(crate) fn step(&mut self) -> std::io::Result<Flow> {
-        if let Some(call) = self.calls.pop_front() {
+        if !self.is_turn_due()
+            && let Some(call) = self.calls.pop_front()
+        {
+            self.calls_in_turn += 1;
             self.calls_made += 1;
             self.make_call(call);
             return Ok(Flow::Continue);
         }
+        self.calls_in_turn = 0;
         self.stage_sends();
         if self.has_ended() {
             return Ok(Flow::Ended);
         }
         self.turn()?;
         Ok(Flow::Continue)
+    }
+
+    /// Whether the calls made since the last turn have taken their share of time.
+    fn is_turn_due(&self) -> bool {
+        match self.calls_in_turn {
+            0 => false,
+            CALLS_PER_TURN_MAX.. => true,
+            calls if calls.is_multiple_of(CALLS_PER_LOOK) => {
+                self.ring.now().mono_ns - self.now.mono_ns > CALLS_NS_PER_TURN_MAX
+            }
+            _ => false,
+        }
     }
 
     fn turn(&mut self) -> std::io::Result<()> {
@@ -203,6 +237,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// How long the next enter may block. Announces sleep to those who may want to wake us.
     fn plan_wait(&mut self) -> Wait {
+        if !self.calls.is_empty() {
+            return Wait::Poll;
+        }
         let Shard {
             inbox,
             ports,
@@ -234,7 +271,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             true => self.now.mono_ns + WORKER_PATIENCE_NS,
             false => NEVER,
         };
-        wheel.min(relief).min(self.listeners.retry_at_ns())
+        let patience = self
+            .patient
+            .front()
+            .map_or(NEVER, |(until_ns, _)| *until_ns);
+        let soonest = wheel.min(relief).min(patience);
+        soonest.min(self.listeners.retry_at_ns())
     }
 
     fn handle_completion(&mut self, completion: Completion<R>) {
@@ -260,6 +302,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.close_if_done(key) {
             return;
         }
+        self.lend_body(key);
         self.steer_recv(key);
         self.arm_timer(key);
     }
@@ -272,7 +315,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         match (conn.recv, conn.wanted_recv(&self.limits)) {
             (Recv::Idle, Want::Multishot) => {
                 conn.recv = Recv::Multishot;
-                self.ring.arm_recv(key, &conn.socket);
+                match conn.bulky {
+                    true => self.ring.arm_recv_once(key, &conn.socket),
+                    false => self.ring.arm_recv(key, &conn.socket),
+                }
             }
             (Recv::Idle, Want::Direct(bytes)) => {
                 conn.recv = Recv::Direct;
@@ -366,7 +412,7 @@ impl<K, S> Conn<K, S> {
             };
         }
         let busy = !matches!(self.exchange, Exchange::Idle)
-            || self.unsent_bytes() >= limits.response_window_bytes;
+            || self.is_stalled(limits.response_window_bytes);
         let skipping = matches!(self.incoming, conn::Incoming::Skipping);
         match busy && (skipping || self.carry.len() > CARRY_BYTES_MAX) {
             true => Want::Pause,

@@ -115,6 +115,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         if self.conns.get_mut(key).is_some_and(|conn| waits(conn)) {
             self.process_carry(key);
+            self.close_if_unheard(key);
         }
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -194,10 +195,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !conn.carry.is_empty() {
             self.process_carry(key);
         }
+        self.close_if_unheard(key);
+    }
+
+    /// The peer has ended its side and nothing it asked is left to be answered.
+    fn close_if_unheard(&mut self, key: Key) {
+        let window = self.limits.response_window_bytes;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if conn.read_closed && matches!(conn.exchange, Exchange::Idle) {
+        let waits = conn.is_stalled(window) && !conn.carry.is_empty();
+        if conn.read_closed && matches!(conn.exchange, Exchange::Idle) && !waits {
             self.close_after_flush(key);
         }
     }

@@ -69,6 +69,7 @@ pub(super) enum End {
 pub(super) enum Recv {
     Idle,
     Multishot,
+    Once,
     Into(BytesMut),
     /// The terminal completion is on its way.
     Posted,
@@ -128,6 +129,7 @@ impl Sock {
         let recv = match self.recv {
             Recv::Idle => "no receive",
             Recv::Multishot => "multishot",
+            Recv::Once => "one receive",
             Recv::Into(_) => "receive into",
             Recv::Posted => "receive posted",
         };

@@ -6,8 +6,8 @@ use super::kernel::{Check, End, Fact, Kernel, Recv, SimLease};
 use crate::pool::write_buf::WriteBuf;
 
 impl Kernel {
-    pub(super) fn arm_recv(&mut self, sock: usize) {
-        self.socks[sock].recv = Recv::Multishot;
+    pub(super) fn arm_recv(&mut self, sock: usize, once: bool) {
+        self.socks[sock].recv = if once { Recv::Once } else { Recv::Multishot };
         self.socks[sock].recv_cancel_ns = None;
         if self.trouble(sock) {
             let errno = self
@@ -31,7 +31,7 @@ impl Kernel {
     pub(super) fn cancel_recv(&mut self, sock: usize) {
         let at_ns = self.cancel_ns();
         let state = &mut self.socks[sock];
-        if matches!(state.recv, Recv::Multishot | Recv::Into(_)) {
+        if matches!(state.recv, Recv::Multishot | Recv::Once | Recv::Into(_)) {
             state.recv_cancel_ns.get_or_insert(at_ns);
             self.check_at(at_ns, Check::Recv(sock));
         }
@@ -94,10 +94,10 @@ impl Kernel {
                 }
             }
             match &state.recv {
-                Recv::Multishot if self.buffers_free.get() == 0 => {
+                Recv::Multishot | Recv::Once if self.buffers_free.get() == 0 => {
                     return self.end_recv(sock, Err(libc::ENOBUFS));
                 }
-                Recv::Multishot => self.receive_piece(sock),
+                Recv::Multishot | Recv::Once => self.receive_piece(sock),
                 _ => self.receive_into(sock),
             }
         }
@@ -121,7 +121,8 @@ impl Kernel {
         let free = self.buffers_free.clone();
         free.set(free.get() - 1);
         let lease = SimLease { bytes, free };
-        let more = !self.trouble(sock);
+        let once = matches!(self.socks[sock].recv, Recv::Once);
+        let more = !once && !self.trouble(sock);
         if !more {
             self.socks[sock].recv = Recv::Posted;
         }

@@ -26,6 +26,7 @@ enum Op {
     Accept(usize),
     CancelAccept(usize),
     Recv(usize),
+    RecvOnce(usize),
     RecvInto(usize, BytesMut),
     CancelRecv(usize),
     Send(usize, WriteBuf),
@@ -38,6 +39,7 @@ impl Op {
             Op::Accept(_) => "arm accept".into(),
             Op::CancelAccept(_) => "cancel accept".into(),
             Op::Recv(sock) => format!("{sock}: arm receive"),
+            Op::RecvOnce(sock) => format!("{sock}: receive once"),
             Op::RecvInto(sock, buf) => format!("{sock}: receive into {}", buf.capacity()),
             Op::CancelRecv(sock) => format!("{sock}: cancel receive"),
             Op::Send(sock, buf) => format!("{sock}: send {}", buf.len()),
@@ -111,6 +113,12 @@ impl SimRing {
         self.spawn.interleave();
     }
 
+    fn begin_recv(&mut self, key: Key, socket: &SimSocket) {
+        let slot = self.slot(key, socket);
+        assert!(!slot.receiving, "one receive at a time");
+        slot.receiving = true;
+    }
+
     fn submit(&mut self) {
         let mut world = self.world.borrow_mut();
         let kernel = &mut world.kernel;
@@ -120,7 +128,8 @@ impl SimRing {
             match op {
                 Op::Accept(listener) => kernel.arm_accept(listener),
                 Op::CancelAccept(listener) => kernel.cancel_accept(listener),
-                Op::Recv(sock) => kernel.arm_recv(sock),
+                Op::Recv(sock) => kernel.arm_recv(sock, false),
+                Op::RecvOnce(sock) => kernel.arm_recv(sock, true),
                 Op::RecvInto(sock, buf) => kernel.recv_into(sock, buf),
                 Op::CancelRecv(sock) => kernel.cancel_recv(sock),
                 Op::Send(sock, buf) => kernel.send(sock, buf),
@@ -278,17 +287,18 @@ impl Ring for SimRing {
     }
 
     fn arm_recv(&mut self, conn: Key, socket: &SimSocket) {
-        let slot = self.slot(conn, socket);
-        assert!(!slot.receiving, "one receive at a time");
-        slot.receiving = true;
+        self.begin_recv(conn, socket);
         self.stage(Op::Recv(socket.0));
+    }
+
+    fn arm_recv_once(&mut self, conn: Key, socket: &SimSocket) {
+        self.begin_recv(conn, socket);
+        self.stage(Op::RecvOnce(socket.0));
     }
 
     fn recv_into(&mut self, conn: Key, socket: &SimSocket, buf: BytesMut) {
         assert!(buf.capacity() > buf.len(), "a receive needs room");
-        let slot = self.slot(conn, socket);
-        assert!(!slot.receiving, "one receive at a time");
-        slot.receiving = true;
+        self.begin_recv(conn, socket);
         self.stage(Op::RecvInto(socket.0, buf));
     }
 

@@ -75,9 +75,10 @@ pub(super) fn write(rng: &mut Rng, mood: Mood) -> Script {
 
 impl Script {
     fn well_behaved(&mut self, rng: &mut Rng) {
-        match rng.below(4) {
-            0 => self.pipelined(rng, Class::Gentle),
-            1 => self.pipelined(rng, Class::Tidy),
+        match rng.below(16) {
+            0..4 => self.pipelined(rng, Class::Gentle),
+            4..8 => self.pipelined(rng, Class::Tidy),
+            8 => self.uploads(rng),
             _ => self.sequence(rng, Class::Gentle),
         }
         self.leave(rng);
@@ -106,6 +107,22 @@ impl Script {
                 self.acts.push_back(Act::Pause(rng.range(0, 300_000_000)));
             }
         }
+    }
+
+    /// Large bodies of all kinds on one connection, with something small between them.
+    fn uploads(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.range(2, 6) {
+            let mut request = RequestText::new(rng, Class::Tidy);
+            if request.body.is_some() {
+                let len = rng.size(1, BODY_BYTES_MAX / 2);
+                request.body = Some(pattern(rng.next(), len));
+            }
+            self.request(rng, request);
+            if rng.one_in(2) {
+                self.acts.push_back(Act::AwaitAnswers);
+            }
+        }
+        self.acts.push_back(Act::AwaitAnswers);
     }
 
     fn pipelined(&mut self, rng: &mut Rng, class: Class) {

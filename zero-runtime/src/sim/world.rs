@@ -29,8 +29,9 @@ pub(super) struct World {
     moment: Moment,
     drain_at_ns: u64,
     terminate_after_ns: Option<u64>,
-    /// When the present phase began, or the last peer was done.
-    quiet_since_ns: u64,
+    drained_at_ns: u64,
+    /// When the present phase began, or the last peer was seen busy in it.
+    phase_since_ns: u64,
     pub(super) turns: u64,
     idle_turns: u64,
 }
@@ -83,8 +84,10 @@ impl World {
                 true => start_ns + rng.below(2 * SECOND_NS),
                 false => u64::MAX,
             },
-            terminate_after_ns: terminates.then(|| rng.pick(&[0, 1_000_000, SECOND_NS])),
-            quiet_since_ns: start_ns,
+            terminate_after_ns: terminates
+                .then(|| rng.pick(&[0, 1_000_000, SECOND_NS, 5 * SECOND_NS])),
+            drained_at_ns: u64::MAX,
+            phase_since_ns: start_ns,
             rng: rng.fork(),
             turns: 0,
             idle_turns: 0,
@@ -151,12 +154,16 @@ impl World {
 
     fn next_ns(&self) -> u64 {
         let agenda = self.agenda.keys().next().map(|(at_ns, _)| *at_ns);
-        let phase = match (self.moment.draining, self.terminate_after_ns) {
-            (false, _) if self.all_done() => Some(self.kernel.now_ns),
-            (false, _) => Some(self.drain_at_ns),
-            (true, Some(after_ns)) if !self.moment.terminating => {
-                Some(self.quiet_since_ns + after_ns)
-            }
+        let phase = match self.moment {
+            Moment {
+                draining: false, ..
+            } if self.all_done() => Some(self.kernel.now_ns),
+            Moment {
+                draining: false, ..
+            } => Some(self.drain_at_ns),
+            Moment {
+                terminating: false, ..
+            } => Some(self.terminate_at_ns()),
             _ => None,
         };
         let all = agenda.into_iter().chain(phase);
@@ -172,38 +179,43 @@ impl World {
 
     fn follow_phases(&mut self) {
         let now_ns = self.kernel.now_ns;
-        let all_done = self.all_done();
         if !self.moment.draining {
-            if all_done || now_ns >= self.drain_at_ns {
+            if self.all_done() || now_ns >= self.drain_at_ns {
                 self.moment.draining = true;
+                self.phase_since_ns = now_ns;
+                self.drained_at_ns = now_ns;
                 self.kernel.trace.say(|| format!("{now_ns} drain"));
-                self.quiet_since_ns = now_ns;
-                self.shared.lifecycle.drain();
+                // A termination may come without a drain before it.
+                if self.terminate_after_ns != Some(0) {
+                    self.shared.lifecycle.drain();
+                }
             }
             return;
         }
-        if !all_done {
-            self.quiet_since_ns = now_ns;
-        }
-        let quiet_ns = now_ns - self.quiet_since_ns;
-        if let Some(after_ns) = self.terminate_after_ns
-            && !self.moment.terminating
-            && quiet_ns >= after_ns
-        {
+        if !self.moment.terminating && now_ns >= self.terminate_at_ns() {
             self.moment.terminating = true;
+            self.phase_since_ns = now_ns;
             self.kernel.trace.say(|| format!("{now_ns} terminate"));
             self.shared.lifecycle.terminate();
         }
-        let patience_ns = if self.terminate_after_ns.is_some() {
-            20
-        } else {
-            120
-        } * SECOND_NS;
-        assert!(
-            quiet_ns < patience_ns,
-            "the shard does not end: {}",
-            self.describe()
-        );
+        let patience_ns = match (self.moment.terminating, self.all_done()) {
+            (true, _) => SECOND_NS,
+            (false, true) => 120 * SECOND_NS,
+            (false, false) => u64::MAX,
+        };
+        self.phase_since_ns = match patience_ns {
+            u64::MAX => now_ns,
+            _ => self.phase_since_ns,
+        };
+        let in_vain = now_ns - self.phase_since_ns > patience_ns;
+        assert!(!in_vain, "the shard does not end: {}", self.describe());
+    }
+
+    fn terminate_at_ns(&self) -> u64 {
+        match self.terminate_after_ns {
+            Some(after_ns) if self.moment.draining => self.drained_at_ns + after_ns,
+            _ => u64::MAX,
+        }
     }
 
     fn call_peers(&mut self) {

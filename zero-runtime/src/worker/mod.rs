@@ -151,7 +151,10 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
     poll_fn(|cx| {
         loop {
             let call = match link.take(epoch) {
-                Taken::Relieved => return Poll::Ready(()),
+                Taken::Relieved => {
+                    link.wake();
+                    return Poll::Ready(());
+                }
                 Taken::Call(call) => call,
                 Taken::Nothing if link.is_abandoned() => return Poll::Ready(()),
                 Taken::Nothing if link.prepare_sleep(epoch, cx.waker()) => return Poll::Pending,

@@ -119,6 +119,17 @@ pub enum BodyKind {
     Chunked,
 }
 
+impl BodyKind {
+    /// The announced length, in bytes.
+    #[inline]
+    pub fn length(self) -> Option<u64> {
+        match self {
+            BodyKind::Length(bytes) => Some(bytes),
+            BodyKind::None | BodyKind::Chunked => None,
+        }
+    }
+}
+
 /// What the body of a response says of its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLength {

@@ -1,0 +1,397 @@
+//! Clients that misbehave and descriptors that run out: what must be cut is cut and counted, and
+//! everybody else is served meanwhile. A process of its own, for it opens thousands of sockets.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use bytes::Bytes;
+
+use support::client::{Client, pattern};
+use support::{Mode, PATIENCE, Server, eventually, in_every_mode};
+
+in_every_mode![
+    without_descriptors_open_connections_are_served,
+    idle_connections_do_not_slow_live_ones,
+    half_a_head_is_cut_and_others_live,
+    idle_keep_alive_is_cut_and_a_busy_one_lives,
+    a_peer_that_takes_nothing_is_cut,
+    a_peer_that_takes_slowly_is_not_cut,
+    an_early_413_reaches_a_client_that_still_sends,
+];
+
+// Descriptors run out.
+
+/// Descriptors of the server's process: enough to start, few enough to be used up.
+const DESCRIPTORS: usize = 96;
+/// The mode that [`child_with_few_descriptors`] serves in.
+const CHILD_MODE: &str = "ZERO_FAULTS_CHILD";
+
+fn without_descriptors_open_connections_are_served(mode: Mode) {
+    let mut server = ChildServer::start(mode);
+    let mut live = Client::connect(server.addr);
+    assert_eq!(live.get("/").status, 200);
+    // The kernel completes their handshakes; most are never accepted.
+    let hoard: Vec<_> = (0..2 * DESCRIPTORS)
+        .map(|_| TcpStream::connect(server.addr).unwrap())
+        .collect();
+    let mut late = Client::connect(server.addr);
+    late.send_get("/");
+    assert!(late.is_silent_for(Duration::from_millis(300)));
+    if mode.is_io_uring() {
+        assert!(server.count("accept_backoffs") > 0);
+    }
+
+    let (started, cpu_before) = (Instant::now(), server.cpu_time());
+    while started.elapsed() < Duration::from_secs(1) {
+        assert_eq!(live.get("/").status, 200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let cpu = server.cpu_time() - cpu_before;
+    assert!(
+        cpu < Duration::from_millis(300),
+        "starved, it spins: {cpu:?} of CPU in a second"
+    );
+    // At most one pause in 500 ms for each of the two shards, since their start.
+    if mode.is_io_uring() {
+        let backoffs = server.count("accept_backoffs");
+        assert!(backoffs < 40, "{backoffs}");
+    }
+
+    drop(hoard);
+    assert_eq!(late.response().status, 200, "accepting goes on");
+    assert_eq!(live.get("/").status, 200);
+    assert_eq!(Client::connect(server.addr).get("/").status, 200);
+}
+
+/// A server in a process of its own, whose descriptors are limited.
+struct ChildServer {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    addr: SocketAddr,
+}
+
+impl ChildServer {
+    fn start(mode: Mode) -> ChildServer {
+        let mut process = Command::new("prlimit")
+            .arg(format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}"))
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "child_with_few_descriptors",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(CHILD_MODE, format!("{mode:?}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("prlimit (of util-linux) runs");
+        let orders = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let nowhere = support::loopback();
+        let mut server = ChildServer {
+            process,
+            orders,
+            answers,
+            addr: nowhere,
+        };
+        server.addr = server.answer("ADDR").parse().unwrap();
+        server
+    }
+
+    /// What stands behind `label` in the next line that has it.
+    fn answer(&mut self, label: &str) -> String {
+        let label = format!("{label}=");
+        for line in self.answers.by_ref_lines() {
+            if let Some((_, value)) = line.split_once(&label) {
+                return value.to_owned();
+            }
+        }
+        panic!("the server's process has ended");
+    }
+
+    /// One of the server's counters.
+    fn count(&mut self, name: &str) -> u64 {
+        writeln!(self.orders, "{name}").unwrap();
+        self.answer(name).parse().unwrap()
+    }
+
+    /// CPU time that all its threads have used.
+    fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // The second field, in parentheses, may contain anything; the third is the first behind it.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = |nth: usize| {
+            fields
+                .split(' ')
+                .nth(nth - 3)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        };
+        // utime and stime, in hundredths of a second on every Linux that Rust runs on.
+        Duration::from_millis(10 * (ticks(14) + ticks(15)))
+    }
+}
+
+impl Drop for ChildServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+trait Lines {
+    fn by_ref_lines(&mut self) -> impl Iterator<Item = String>;
+}
+
+impl<R: BufRead> Lines for R {
+    fn by_ref_lines(&mut self) -> impl Iterator<Item = String> {
+        self.lines().map_while(Result::ok)
+    }
+}
+
+#[test]
+#[ignore = "the server of the tests above, in its own process"]
+fn child_with_few_descriptors() {
+    let Ok(name) = std::env::var(CHILD_MODE) else {
+        return;
+    };
+    let modes = [Mode::IoUringInline, Mode::IoUringWorkers, Mode::Hyper];
+    let mode = modes.into_iter().find(|mode| format!("{mode:?}") == name);
+    let server = mode.expect("a mode").serve(hello());
+    println!("\nADDR={}", server.addr);
+    for order in std::io::stdin().lines() {
+        let order = order.unwrap();
+        println!("{order}={}", counted(&server, &order));
+    }
+}
+
+// Crowds.
+
+fn idle_connections_do_not_slow_live_ones(mode: Mode) {
+    const IDLE: usize = 1100;
+    let _alone = many_descriptors();
+    let server = mode.serve_with(mode.config().connections_max(4096), hello());
+    let mut crowd: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
+    for (nth, idle) in crowd.iter_mut().enumerate() {
+        match nth % 3 {
+            0 => assert_eq!(idle.get("/").status, 200),
+            1 => drop(idle.send("GET / HTTP/1.1\r\nho")),
+            // Says nothing at all.
+            _ => {}
+        }
+    }
+    let mut live = server.connect();
+    let started = Instant::now();
+    for _ in 0..2000 {
+        assert_eq!(live.get("/").status, 200);
+    }
+    // Milliseconds on any machine, unless each request looks at every connection.
+    let each = started.elapsed() / 2000;
+    assert!(each < Duration::from_millis(5), "{each:?} a request");
+    if mode.is_io_uring() {
+        let stats = server.stats();
+        assert_eq!(stats.connections_open, IDLE as u64 + 1);
+        assert_eq!(stats.accept_paused_full, 0);
+    }
+    for (nth, idle) in crowd.iter_mut().enumerate() {
+        let answer = match nth % 3 {
+            1 => idle.send("st: test\r\n\r\n").response(),
+            _ => idle.get("/"),
+        };
+        assert_eq!(answer.status, 200);
+    }
+    drop((crowd, live));
+    if mode.is_io_uring() {
+        eventually("all are closed", || server.stats().connections_open == 0);
+    }
+}
+
+// Time.
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn half_a_head_is_cut_and_others_live(mode: Mode) {
+    let server = mode.serve_with(mode.config().head_timeout(SHORT), hello());
+    let mut live = server.connect();
+    let started = Instant::now();
+    let mut stuck: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    // hyper-util's clock starts with the first byte: it waits for that one to learn the version.
+    let first = usize::from(mode == Mode::Hyper);
+    for (nth, client) in stuck.iter_mut().enumerate() {
+        // From nothing at all to all but the last bytes.
+        client.send(&b"GET / HTTP/1.1\r\nhost: test\r\n\r"[..4 * nth + first]);
+    }
+    let mut dripping = server.connect();
+    dripping.send("GET /");
+    let mut alive = true;
+    while alive {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "a byte now and then buys no time"
+        );
+        assert_eq!(live.get("/").status, 200);
+        std::thread::sleep(SHORT / 8);
+        alive = dripping.stream.write_all(b"x").is_ok();
+    }
+    assert!(started.elapsed() >= SHORT);
+    for client in &mut stuck {
+        client.assert_closed();
+    }
+    assert_eq!(live.get("/").status, 200);
+    assert_eq!(server.connect().get("/").status, 200);
+    if mode.is_io_uring() {
+        let stats = server.stats();
+        assert_eq!(stats.timeouts_head, 8 + 1);
+        assert_eq!((stats.timeouts_keep_alive, stats.timeouts_write), (0, 0));
+    }
+}
+
+fn idle_keep_alive_is_cut_and_a_busy_one_lives(mode: Mode) {
+    let config = match mode {
+        // hyper has one clock for both: it runs while a head is waited for.
+        Mode::Hyper => mode.config().head_timeout(SHORT),
+        _ => mode.config().keep_alive_timeout(SHORT),
+    };
+    let server = mode.serve_with(config, hello());
+    let mut busy = server.connect();
+    assert_eq!(busy.get("/").status, 200);
+    let started = Instant::now();
+    let mut idle = server.connect();
+    assert_eq!(idle.get("/").status, 200);
+    while started.elapsed() < 3 * SHORT {
+        assert_eq!(busy.get("/").status, 200);
+        std::thread::sleep(SHORT / 10);
+    }
+    idle.assert_closed();
+    assert_eq!(busy.get("/").status, 200);
+    if mode.is_io_uring() {
+        let stats = server.stats();
+        assert_eq!(stats.timeouts_keep_alive, 1);
+        assert_eq!((stats.timeouts_head, stats.timeouts_write), (0, 0));
+    }
+}
+
+const LARGE_BYTES: usize = 32 << 20;
+
+fn a_peer_that_takes_nothing_is_cut(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // hyper has no such clock.
+    }
+    let server = mode.serve_with(mode.config().write_timeout(SHORT), hello());
+    let mut live = server.connect();
+    let mut stalled = server.connect();
+    stalled.send_get("/large");
+    let started = Instant::now();
+    eventually("the stalled one is cut", || {
+        assert_eq!(live.get("/").status, 200);
+        server.stats().timeouts_write == 1
+    });
+    assert!(started.elapsed() >= SHORT);
+    eventually("only the live one is open", || {
+        server.stats().connections_open == 1
+    });
+    let (got, closed) = stalled.rest_if_closed();
+    assert!(closed && got.len() < LARGE_BYTES);
+    assert_eq!(live.get("/").status, 200);
+}
+
+fn a_peer_that_takes_slowly_is_not_cut(mode: Mode) {
+    let server = mode.serve_with(mode.config().write_timeout(5 * SHORT), hello());
+    let mut slow = server.connect();
+    let head = slow.send_get("/large").head();
+    assert_eq!(head.status, 200);
+    let started = Instant::now();
+    let mut got = Vec::new();
+    // For three times the timeout, and never a tenth of it without a byte taken. Fast enough for the
+    // kernel to ask for more in time, which it does once a third of its send buffer is free.
+    while started.elapsed() < 15 * SHORT {
+        got.extend(slow.exactly(512 << 10));
+        std::thread::sleep(SHORT / 4);
+    }
+    got.extend(slow.exactly(LARGE_BYTES - got.len()));
+    assert!(got == pattern(LARGE_BYTES));
+    assert_eq!(server.stats().timeouts_write, 0);
+}
+
+fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // hyper closes at once: a reset may destroy the answer (DIFFERENCES.md).
+    }
+    const BODY_BYTES: usize = 8 << 20;
+    let server = mode.serve(hello());
+    let mut client = server.connect();
+    client.send(format!(
+        "POST /small HTTP/1.1\r\nhost: test\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
+    ));
+    for piece in pattern(BODY_BYTES).chunks(128 << 10) {
+        // Long after the answer: no write may fail, or the answer would be lost.
+        client.send(piece);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let answer = client.response();
+    assert_eq!(answer.status, 413);
+    client.assert_closed();
+    drop(client);
+    eventually("lingering ends", || server.stats().connections_open == 0);
+
+    // Nor is lingering for ever: its clock is the server's, not the client's.
+    let config = mode.config().linger_timeout(SHORT);
+    let server = mode.serve_with(config, hello());
+    let mut client = server.connect();
+    client.send(format!(
+        "POST /small HTTP/1.1\r\nhost: test\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
+    ));
+    // axum looks at the bytes, not at the length announced.
+    client.send(pattern(64 << 10));
+    assert_eq!(client.response().status, 413);
+    eventually("the connection is closed under the sender", || {
+        std::thread::sleep(SHORT / 10);
+        client.stream.write_all(b"x").is_err()
+    });
+    assert_eq!(server.stats().connections_open, 0);
+}
+
+// Helpers.
+
+fn hello() -> Router {
+    let small = post(|body: Bytes| async move { body }).layer(DefaultBodyLimit::max(1024));
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/large", get(|| async { pattern(LARGE_BYTES) }))
+        .route("/small", small)
+}
+
+fn counted(server: &Server, name: &str) -> u64 {
+    let stats = server.stats();
+    let named = stats.iter().find(|(known, _)| *known == name);
+    named.expect("a counter's name").1
+}
+
+/// Raises the soft limit on descriptors once; whoever holds the guard may open thousands.
+fn many_descriptors() -> MutexGuard<'static, ()> {
+    static RAISED: Once = Once::new();
+    static ALONE: Mutex<()> = Mutex::new(());
+    RAISED.call_once(|| {
+        let me = std::process::id().to_string();
+        let raised = Command::new("prlimit")
+            .args(["--pid", &me, "--nofile=4096:"])
+            .status()
+            .expect("prlimit (of util-linux) runs");
+        assert!(
+            raised.success(),
+            "the hard limit on descriptors is below 4096"
+        );
+    });
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
