@@ -313,10 +313,10 @@ fn a_peer_that_takes_slowly_is_not_cut(mode: Mode) {
     assert_eq!(head.status, 200);
     let started = Instant::now();
     let mut got = Vec::new();
-    // For three times the timeout, and never a tenth of it without a byte taken. Fast enough for the
-    // kernel to ask for more in time, which it does once a third of its send buffer is free.
+    // For three times the timeout, and never a tenth of it without a byte taken. Too slow for the
+    // kernel to ask for more, which it does once a third of its send buffer is free.
     while started.elapsed() < 15 * SHORT {
-        got.extend(slow.exactly(512 << 10));
+        got.extend(slow.exactly(32 << 10));
         std::thread::sleep(SHORT / 4);
     }
     got.extend(slow.exactly(LARGE_BYTES - got.len()));

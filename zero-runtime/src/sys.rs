@@ -1,4 +1,5 @@
-//! The system calls that neither the standard library nor socket2 wrap: eventfd and affinity.
+//! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, and how
+//! much of what was sent a peer has taken.
 
 #![allow(unsafe_code)]
 
@@ -66,6 +67,20 @@ impl AsFd for EventFd {
 impl AsRawFd for EventFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+/// Bytes in a TCP socket's send queue that the peer has not acknowledged (SIOCOUTQ).
+///
+/// # Errors
+/// When `socket` is none.
+pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int to where it is told, and `bytes` outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match done {
+        0 => Ok(bytes.max(0) as u32),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

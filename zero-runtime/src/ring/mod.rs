@@ -117,6 +117,10 @@ pub trait Ring {
     fn reset_on_close(&mut self, socket: &Self::Socket);
     /// Gives a socket back. No operation may be in flight on it.
     fn close(&mut self, socket: Self::Socket);
+    /// Bytes the peer has not acknowledged, where that can be told.
+    fn unacknowledged_bytes(&self, _socket: &Self::Socket) -> Option<u32> {
+        None
+    }
     /// The other end's address, where it has one.
     fn peer_addr(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::config::Toggle;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
-use crate::sys::EventFd;
+use crate::sys::{self, EventFd};
 use crate::time::{Clock, Now};
 
 /// Submissions queued between two enters; more wait in memory.
@@ -515,6 +515,10 @@ impl Ring for Uring {
 
     fn close(&mut self, socket: OwnedFd) {
         drop(socket);
+    }
+
+    fn unacknowledged_bytes(&self, socket: &OwnedFd) -> Option<u32> {
+        sys::unacknowledged_bytes(socket.as_fd()).ok()
     }
 
     fn peer_addr(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {

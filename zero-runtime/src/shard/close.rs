@@ -152,9 +152,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         conn.timer_at_ns = NEVER;
         if conn.write_deadline_ns <= now_ns {
-            self.counters.timeouts_write.add(1);
-            self.ring.reset_on_close(&conn.socket);
-            self.terminate(key);
+            self.handle_write_check(key);
         } else if conn.read_deadline_ns <= now_ns {
             match conn.read_wait {
                 ReadWait::Head => self.counters.timeouts_head.add(1),
@@ -164,6 +162,36 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.terminate(key);
         }
         self.settle(key);
+    }
+
+    /// When a blocked send is next looked at: twice within its timeout.
+    pub(super) fn next_write_check_ns(&self) -> u64 {
+        self.deadline_after(self.limits.write_timeout_ns.map(|ns| ns / 2))
+    }
+
+    /// A send has been blocked for a while. A peer that has taken nothing at two looks in a row
+    /// is cut; one that takes little by little is not.
+    fn handle_write_check(&mut self, key: Key) {
+        let next_ns = self.next_write_check_ns();
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let now = self.ring.unacknowledged_bytes(&conn.socket);
+        let (before, same) = conn.unacknowledged;
+        let same = match before == now {
+            true => same + 1,
+            false => 0,
+        };
+        conn.unacknowledged = (now, same);
+        // Where the ring cannot tell, the first look finds no difference.
+        let looks = if now.is_some() { 2 } else { 1 };
+        if same < looks {
+            conn.write_deadline_ns = next_ns;
+            return;
+        }
+        self.counters.timeouts_write.add(1);
+        self.ring.reset_on_close(&conn.socket);
+        self.terminate(key);
     }
 
     /// Does what a change of the server's phase asks of this shard.

@@ -116,6 +116,9 @@ pub(super) struct Conn<K, S> {
     pub(super) read_wait: ReadWait,
     pub(super) read_deadline_ns: u64,
     pub(super) write_deadline_ns: u64,
+    /// What the peer had not acknowledged when that was last looked at, and how often it has
+    /// been the same since. A blocked send tells nothing until a good part of it is taken.
+    pub(super) unacknowledged: (Option<u32>, u8),
     /// When the wheel will next mention this connection.
     pub(super) timer_at_ns: u64,
 }
@@ -143,6 +146,7 @@ impl<K, S> Conn<K, S> {
             read_wait: ReadWait::Nothing,
             read_deadline_ns: NEVER,
             write_deadline_ns: NEVER,
+            unacknowledged: (None, 0),
             timer_at_ns: NEVER,
         }
     }

@@ -206,6 +206,19 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             conn.carry = carry;
         }
         self.note_reading(key);
+        self.hear_eof_again(key);
+    }
+
+    /// The peer had ended its side before this request was looked at; if it is not whole, it
+    /// never will be.
+    fn hear_eof_again(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let is_cut_off = !matches!(conn.exchange, Exchange::Idle) && !conn.h1.request_complete();
+        if conn.read_closed && is_cut_off && conn.h1.handle_eof() == Eof::MidBody {
+            self.end_body(key, Err(BodyError::Incomplete));
+        }
     }
 
     /// Runs the machine over `input`; returns how much of it is done with.

@@ -64,12 +64,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn start_send(&mut self, key: Key, buf: WriteBuf) {
-        let deadline_ns = self.deadline_after(self.limits.write_timeout_ns);
+        let deadline_ns = self.next_write_check_ns();
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         conn.sending_bytes = buf.len();
         conn.write_deadline_ns = deadline_ns;
+        conn.unacknowledged = (None, 0);
         self.ring.send(key, &conn.socket, buf);
         self.arm_timer(key);
     }

@@ -106,7 +106,7 @@ impl Peer {
         if self.script.strict || (must && !self.leaving) {
             return Err(format!(
                 "waited in vain at {:?}; {}",
-                self.script.acts.front(),
+                self.script.acts.front().map(Act::describe),
                 self.answers.describe()
             ));
         }
@@ -131,9 +131,13 @@ impl Peer {
                     .trace
                     .note(&[self.number, data.len() as u64, u64::from(data[0])]);
                 let now_ns = kernel.now_ns;
-                kernel
-                    .trace
-                    .say(|| format!("{now_ns} peer {} reads {}", self.number, data.len()));
+                kernel.trace.say(|| {
+                    format!(
+                        "{now_ns} peer {} on {sock} reads {}",
+                        self.number,
+                        data.len()
+                    )
+                });
                 self.answers.feed(&data)?;
                 self.read_more(kernel, sock, moment)
             }
@@ -208,9 +212,13 @@ impl Peer {
             self.done = true;
             return false;
         };
-        kernel
-            .trace
-            .say(|| format!("{now_ns} peer {} {act:.80?}", self.number));
+        kernel.trace.say(|| {
+            format!(
+                "{now_ns} peer {} on {sock}: {}",
+                self.number,
+                act.describe()
+            )
+        });
         match act {
             Act::Send(bytes, expect) => {
                 if let Some(expect) = expect {

@@ -29,6 +29,25 @@ pub(super) enum Act {
     Vanish,
 }
 
+impl Act {
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Act::Send(bytes, expect) => {
+                let head = &bytes[..bytes.len().min(60)];
+                let expect = expect
+                    .as_ref()
+                    .map(|expect| (expect.status, expect.body.len()));
+                format!(
+                    "send {} {:?} for {expect:?}",
+                    bytes.len(),
+                    head.escape_ascii().to_string()
+                )
+            }
+            act => format!("{act:?}"),
+        }
+    }
+}
+
 /// How a peer reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pace {
@@ -178,7 +197,8 @@ impl Script {
             _ => self.sequence(rng, class),
         }
         let reads = self.pace == Pace::Eager;
-        match rng.below(8) {
+        match rng.below(10) {
+            8 | 9 => self.burst(rng, class),
             0 => self.garbage(rng),
             1 => self.half_a_head(rng, reads && mood.punctual),
             2 => self.half_a_body(rng),
@@ -214,7 +234,9 @@ impl Script {
         if let Some(Act::Send(bytes, _)) = self.acts.back_mut() {
             bytes.truncate(rng.size(0, bytes.len()));
         }
-        self.acts.push_back(Act::Pause(rng.range(0, 30_000_000)));
+        if rng.one_in(2) {
+            self.acts.push_back(Act::Pause(rng.range(0, 30_000_000)));
+        }
         self.goodbye(rng);
         if matches!(self.acts.back(), Some(Act::AwaitEnd { .. })) {
             self.acts.push_back(Act::Close);
@@ -247,6 +269,19 @@ impl Script {
         self.acts.push_back(Act::AwaitEnd {
             must: self.pace == Pace::Eager,
         });
+    }
+
+    /// Requests in one piece, the last one perhaps cut, and the end at their heels.
+    fn burst(&mut self, rng: &mut Rng, class: Class) {
+        self.pipelined(rng, class);
+        self.acts.pop_back();
+        if let Some(Act::Send(bytes, _)) = self.acts.back_mut() {
+            bytes.truncate(rng.size(bytes.len() / 2, bytes.len()));
+        }
+        if rng.one_in(2) {
+            self.piece_bytes_max = usize::MAX;
+        }
+        self.goodbye(rng);
     }
 
     fn half_a_head(&mut self, rng: &mut Rng, must: bool) {

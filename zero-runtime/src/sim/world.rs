@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::kernel::{Fact, Kernel};
 use super::peer::{Moment, Peer};
 use super::rng::Rng;
-use super::script::{self, Mood};
+use super::script::{self, Act, Mood};
 use super::spawn::SimSpawn;
 use crate::bridge::inbox::Inbox;
 use crate::lifecycle::Lifecycle;
@@ -273,7 +273,7 @@ impl World {
                 "\n  peer {} on {:?} at {:?}, strict {}: {}",
                 peer.number,
                 peer.sock,
-                peer.script.acts.front(),
+                peer.script.acts.front().map(Act::describe),
                 peer.script.strict,
                 peer.answers.describe()
             );
