@@ -156,6 +156,17 @@ impl<K, S> Conn<K, S> {
         self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
     }
 
+    /// Whether nothing is to be changed, as far as a glance tells: the common case between and
+    /// within small requests.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.state == State::Open
+            && self.recv == Recv::Multishot
+            && matches!(self.incoming, Incoming::Nothing)
+            && self.carry.is_empty()
+            && self.deadline_ns() >= self.timer_at_ns
+    }
+
     /// Whether the next request has to wait until the peer has read more of its answers.
     pub(super) fn is_stalled(&self, window: usize) -> bool {
         matches!(self.exchange, Exchange::Idle) && self.unsent_bytes() >= window

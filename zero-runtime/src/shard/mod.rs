@@ -298,7 +298,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Brings a connection's receive, its timer and its end up to date with its state. Called
     /// after whatever may have changed them; calling it again changes nothing.
+    #[inline]
     fn settle(&mut self, key: Key) {
+        let settled = |conn: &mut Conn<R::Socket, M::Service>| conn.is_settled();
+        if !self.conns.get_mut(key).is_some_and(settled) {
+            self.settle_slowly(key);
+        }
+    }
+
+    fn settle_slowly(&mut self, key: Key) {
         if self.close_if_done(key) {
             return;
         }
