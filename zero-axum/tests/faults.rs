@@ -25,6 +25,9 @@ in_every_mode![
     a_peer_that_takes_nothing_is_cut,
     a_peer_that_takes_slowly_is_not_cut,
     an_early_413_reaches_a_client_that_still_sends,
+    an_idle_deadline_does_not_cut_a_transfer,
+    one_who_pipelines_does_not_starve_others,
+    half_a_request_behind_a_whole_one_leaves_nothing,
 ];
 
 // Descriptors run out.
@@ -363,6 +366,65 @@ fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
 }
 
 // Helpers.
+
+fn an_idle_deadline_does_not_cut_a_transfer(mode: Mode) {
+    let config = mode.config().keep_alive_timeout(SHORT).head_timeout(SHORT);
+    let server = mode.serve_with(config, hello());
+    let mut slow = server.connect();
+    slow.send_get("/large").head();
+    let started = Instant::now();
+    let mut got = Vec::new();
+    while started.elapsed() < 5 * SHORT {
+        got.extend(slow.exactly(512 << 10));
+        std::thread::sleep(SHORT / 8);
+    }
+    got.extend(slow.exactly(LARGE_BYTES - got.len()));
+    assert!(got == pattern(LARGE_BYTES));
+}
+
+fn one_who_pipelines_does_not_starve_others(mode: Mode) {
+    // One shard, so that both meet.
+    let server = mode.serve_with(mode.config().shards(1), hello());
+    let greedy = server.connect();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let pipelines = std::thread::spawn(move || {
+        let mut greedy = greedy;
+        let many = "GET / HTTP/1.1\r\nhost: test\r\n\r\n".repeat(500);
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            greedy.send(&many);
+            for _ in 0..500 {
+                assert_eq!(greedy.response().status, 200);
+            }
+        }
+    });
+    let mut other = server.connect();
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(other.get("/").status, 200);
+    }
+    assert!(started.elapsed() < PATIENCE / 2, "starved");
+    drop(stop);
+    pipelines.join().expect("every answer came");
+}
+
+fn half_a_request_behind_a_whole_one_leaves_nothing(mode: Mode) {
+    let server = mode.serve(hello());
+    for _ in 0..50 {
+        let mut client = server.connect();
+        client.send(
+            "GET / HTTP/1.1\r\nhost: test\r\n\r\n\
+             POST /small HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nabc",
+        );
+        client.half_close();
+        let (_answers, closed) = client.rest_if_closed();
+        assert!(closed, "the connection leaks");
+    }
+    if mode.is_io_uring() {
+        eventually("every connection is gone", || {
+            counted(&server, "connections_open") == 0
+        });
+    }
+}
 
 fn hello() -> Router {
     let small = post(|body: Bytes| async move { body }).layer(DefaultBodyLimit::max(1024));

@@ -53,7 +53,8 @@ pub struct Config {
     pub head_timeout: Option<Duration>,
     /// Time an idle connection is kept after a response. Default 75 s.
     pub keep_alive_timeout: Option<Duration>,
-    /// Time without a single byte taken by a peer that has bytes to take. Default 60 s.
+    /// Time without a single byte taken by a peer that has bytes to take; it is cut once that has
+    /// been seen to be so, at one and a half times this at the latest. Default 60 s.
     pub write_timeout: Option<Duration>,
     /// Time to swallow what still arrives after the last response of a closing connection, so that
     /// no reset destroys that response on its way. Zero closes at once. Default 2 s.

@@ -389,6 +389,8 @@ impl<M: MakeHttpService> ShardThread<M> {
                 }
             }
             Err(error) => {
+                // Its links' workers look whether the shard is gone when `part` wakes them.
+                drop(seed);
                 let _ = report.send(Err(error));
             }
         }

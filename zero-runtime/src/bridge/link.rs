@@ -94,6 +94,8 @@ pub(crate) struct ShardPort<S> {
     unannounced: bool,
     /// `taken` when the shard last looked, and when that was.
     last_look: (u64, u64),
+    /// Reliefs since a call was last taken; each doubles the patience before the next.
+    reliefs: u32,
 }
 
 pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
@@ -118,6 +120,7 @@ pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
         sent: 0,
         unannounced: false,
         last_look: (0, 0),
+        reliefs: 0,
     }
 }
 
@@ -169,14 +172,16 @@ impl<S> ShardPort<S> {
         let taken = self.link.taken.load(Ordering::Relaxed);
         if taken == self.sent || taken != self.last_look.0 {
             self.last_look = (taken, now_ns);
+            self.reliefs = 0;
             return false;
         }
-        now_ns - self.last_look.1 >= patience_ns
+        now_ns - self.last_look.1 >= patience_ns << self.reliefs.min(10)
     }
 
     /// Takes the link away from its present worker; whoever runs with the returned epoch owns it.
     pub(crate) fn relieve(&mut self, now_ns: u64) -> u64 {
         self.last_look.1 = now_ns;
+        self.reliefs += 1;
         self.link.port.with(|port| {
             port.epoch += 1;
             port.epoch

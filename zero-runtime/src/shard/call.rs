@@ -366,12 +366,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             begun: &mut conn.begun,
             refused: false,
         };
-        let done = with(&mut sink);
+        // What is dropped in there is the application's, and may panic.
+        let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
         let refused = sink.refused;
         self.put_out(key, out);
-        match refused {
-            true => Err(()),
-            false => done,
+        if done.is_err() {
+            self.counters.handler_panics.add(1);
+        }
+        match done {
+            Ok(done) if !refused => done,
+            _ => Err(()),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
-use crate::worker::Spawn;
+use crate::worker::{Spawn, discard};
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Reads no further request; sends what is staged, ends the write side, lingers, closes.
@@ -75,7 +75,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         // Dropping the receiver tells a detached call to end; dropping the sender tells its body.
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
-        conn.making = None;
+        // There may be a service in it, with destructors of the application's.
+        discard(conn.making.take());
         conn.carry = Carry::default();
         conn.wait_for(ReadWait::Nothing, NEVER);
         conn.write_deadline_ns = NEVER;
@@ -153,6 +154,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.timer_at_ns = NEVER;
         if conn.write_deadline_ns <= now_ns {
             self.handle_write_check(key);
+        } else if conn.read_deadline_ns <= now_ns && conn.unsent_bytes() > 0 {
+            // It is still reading answers; the write side has a deadline of its own.
+            let wait = conn.read_wait;
+            let timeout_ns = match wait {
+                ReadWait::Head => self.limits.head_timeout_ns,
+                _ => self.limits.keep_alive_timeout_ns,
+            };
+            let deadline_ns = self.deadline_after(timeout_ns);
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.wait_for(wait, deadline_ns);
+            }
         } else if conn.read_deadline_ns <= now_ns {
             match conn.read_wait {
                 ReadWait::Head => self.counters.timeouts_head.add(1),

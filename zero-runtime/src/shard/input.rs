@@ -232,7 +232,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 return input.bytes().len();
             }
             // A peer that asks and does not read what it is answered is not heard further.
-            if conn.is_stalled(self.limits.response_window_bytes) {
+            let is_skipping = matches!(conn.incoming, Incoming::Skipping);
+            if !is_skipping && conn.is_stalled(self.limits.response_window_bytes) {
                 return at;
             }
             let rest = &input.bytes()[at..];
@@ -291,9 +292,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             conn.bulky = true;
         }
         conn.wait_for(ReadWait::Nothing, super::NEVER);
-        let goes_first = self.calling == Some(key);
+        let goes_first = self.calling == Some(key) && self.streak < super::STREAK_MAX;
         if goes_first {
+            self.streak += 1;
             self.calls_made -= 1;
+        } else {
+            self.streak = 0;
         }
         let number = match goes_first {
             true => self.calls_made,

@@ -47,6 +47,8 @@ const CALLS_PER_TURN_MAX: usize = 512;
 /// The same in time, looked at every few calls.
 const CALLS_NS_PER_TURN_MAX: u64 = 1_000_000;
 const CALLS_PER_LOOK: usize = 8;
+/// After so many calls in a row a connection that pipelines waits behind the others.
+const STREAK_MAX: usize = 32;
 /// Boxes of calls kept for reuse.
 const CALLS_KEPT_MAX: usize = 1024;
 /// Write buffers kept for reuse.
@@ -108,6 +110,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// The connection whose call is being made: its next one goes first, so that the answers to
     /// pipelined requests leave together.
     calling: Option<Key>,
+    /// How many calls in a row were the same connection's.
+    streak: usize,
     /// Calls made since the last turn.
     calls_in_turn: usize,
     /// Boxes for further calls: a request is large, and is to be moved as seldom as can be.
@@ -158,6 +162,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             calls: VecDeque::new(),
             calls_made: 0,
             calling: None,
+            streak: 0,
             calls_in_turn: 0,
             spare_calls: Vec::new(),
             patient: VecDeque::new(),
