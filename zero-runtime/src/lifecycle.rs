@@ -8,6 +8,7 @@ use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -106,6 +107,8 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 /// The phase of one server and the count of its parts.
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
+    /// The same as a number, for those who look every few microseconds.
+    phase_now: AtomicU8,
     parts: watch::Sender<usize>,
     failure: Mutex<Option<io::Error>>,
     listeners: Mutex<Vec<Listener>>,
@@ -118,6 +121,7 @@ impl Lifecycle {
     pub fn new(runtime: Arc<RuntimeRef>, shutdown_timeout: Option<Duration>) -> Arc<Self> {
         Arc::new(Lifecycle {
             phase: watch::Sender::new(Phase::Running),
+            phase_now: AtomicU8::new(Phase::Running as u8),
             parts: watch::Sender::new(0),
             failure: Mutex::new(None),
             listeners: Mutex::new(Vec::new()),
@@ -138,8 +142,14 @@ impl Lifecycle {
     }
 
     /// The present phase.
+    #[inline]
     pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        // Pairs with the fetch_max in `advance`.
+        match self.phase_now.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            _ => Phase::Terminating,
+        }
     }
 
     /// Follows the phase.
@@ -189,6 +199,8 @@ impl Lifecycle {
             forward
         });
         if changed {
+            // Pairs with the load in `phase`; before the listeners, which make others look.
+            self.phase_now.fetch_max(to as u8, Ordering::AcqRel);
             lock(&self.listeners).iter().for_each(|listener| listener());
         }
         changed

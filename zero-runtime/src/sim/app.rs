@@ -1,7 +1,6 @@
 //! The simulated application: makers, services, handlers and bodies, all of them counted, so that
 //! nothing can stay alive unnoticed.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -9,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
+use super::body::SimBody;
 use super::plan::{Answer, Fault, Pause, Plan, Read};
 use super::rng::{Rng, pattern};
 use super::spawn::{SimSpawn, Sleep};
@@ -22,7 +20,7 @@ use crate::error::BoxError;
 use crate::service::{ConnInfo, HttpService, Made, MakeHttpService};
 
 /// A panic that no hook reports.
-fn quiet_panic() -> ! {
+pub(super) fn quiet_panic() -> ! {
     resume_unwind(Box::new("a simulated panic"))
 }
 
@@ -59,6 +57,11 @@ impl Counted {
         tally.alive[place as usize].fetch_add(1, Ordering::Relaxed);
         tally.ever[place as usize].fetch_add(1, Ordering::Relaxed);
         Counted(tally.clone(), place)
+    }
+
+    /// Counts something else in the same tally.
+    pub(super) fn another(&self, place: Place) -> Self {
+        Counted::new(&self.0, place)
     }
 }
 
@@ -213,7 +216,7 @@ impl HttpService for SimService {
         {
             quiet_panic();
         }
-        let counted = Counted::new(&self.counted.0, Place::Handler);
+        let counted = self.counted.another(Place::Handler);
         let spawn = self.spawn.clone();
         Box::pin(async move {
             let plan = plan.ok_or("a path of no plan")?;
@@ -308,111 +311,4 @@ async fn read(
         }
     }
     Ok(())
-}
-
-/// A response's body.
-pub(super) struct SimBody {
-    pieces: VecDeque<Bytes>,
-    /// What `size_hint` says is left, if it says anything.
-    declared: Option<u64>,
-    fault: Fault,
-    sent: usize,
-    /// The request's body is echoed instead.
-    echo: Option<RequestBody>,
-    spawn: SimSpawn,
-    rng: Rng,
-    sleep: Option<Pin<Box<Sleep>>>,
-    pause_one_in: u64,
-    _counted: Counted,
-}
-
-impl SimBody {
-    fn new(
-        plan: &Plan,
-        bytes: Vec<u8>,
-        echo: Option<RequestBody>,
-        spawn: SimSpawn,
-        counted: &Counted,
-    ) -> Self {
-        let mut bytes = Bytes::from(bytes);
-        let declared = match plan.answer {
-            Answer::Pieces { sized: false, .. } | Answer::EchoStream => None,
-            _ => Some(bytes.len() as u64),
-        };
-        let (piece, pause_one_in) = match plan.answer {
-            Answer::Pieces { piece, .. } => (piece, 4),
-            _ => (usize::MAX, u64::MAX),
-        };
-        if let Fault::Body(end) | Fault::BodyPanic(end) | Fault::Short(end) = plan.fault {
-            bytes.truncate(end);
-        }
-        let mut pieces = VecDeque::new();
-        while !bytes.is_empty() {
-            pieces.push_back(bytes.split_to(piece.min(bytes.len())));
-        }
-        SimBody {
-            pieces,
-            declared,
-            fault: plan.fault,
-            sent: 0,
-            echo,
-            spawn,
-            rng: Rng::new(plan.seed ^ 2),
-            sleep: None,
-            pause_one_in,
-            _counted: Counted::new(&counted.0, Place::ResponseBody),
-        }
-    }
-
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.sleep.is_none() && self.rng.one_in(self.pause_one_in) {
-            let ns = self.rng.range(1, 3_000_000);
-            self.sleep = Some(Box::pin(self.spawn.sleep(ns)));
-        }
-        if let Some(sleep) = &mut self.sleep {
-            std::task::ready!(sleep.as_mut().poll(cx));
-            self.sleep = None;
-        }
-        Poll::Ready(())
-    }
-}
-
-impl Body for SimBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        std::task::ready!(self.poll_pause(cx));
-        if let Some(echo) = &mut self.echo {
-            return Pin::new(echo).poll_frame(cx).map_err(Into::into);
-        }
-        if let Some(piece) = self.pieces.pop_front() {
-            self.sent += piece.len();
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        match self.fault {
-            Fault::Body(_) => Poll::Ready(Some(Err("a simulated body error".into()))),
-            Fault::BodyPanic(_) => quiet_panic(),
-            _ => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match (&self.echo, self.fault) {
-            (Some(echo), _) => echo.is_end_stream(),
-            (None, Fault::None) => self.pieces.is_empty(),
-            _ => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match (&self.echo, self.declared) {
-            (Some(echo), _) => echo.size_hint(),
-            (None, Some(declared)) => SizeHint::with_exact(declared - self.sent as u64),
-            (None, None) => SizeHint::default(),
-        }
-    }
 }

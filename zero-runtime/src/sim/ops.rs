@@ -110,6 +110,7 @@ impl Kernel {
         let count = match most {
             // Large streams are not worth being cut into crumbs.
             _ if state.rx.len() > 4096 => most.max(bytes_max.min(512)),
+            most if self.rng.one_in(2) => most,
             most => self.rng.size(1, most),
         };
         self.touched.push(sock);

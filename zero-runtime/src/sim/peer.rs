@@ -274,7 +274,10 @@ impl Peer {
         let most = rest
             .len()
             .min(self.script.piece_bytes_max.max(self.writing.len() / 64));
-        let count = self.rng.size(1, most);
+        let count = match self.rng.one_in(2) {
+            true => most,
+            false => self.rng.size(1, most),
+        };
         let before = self.written;
         match kernel.peer_write(sock, &rest[..count]) {
             // Its end will be read.

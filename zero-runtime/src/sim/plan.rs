@@ -76,6 +76,8 @@ pub(super) enum Class {
     Gentle,
     /// As gentle, but bodies are always read: no answer costs its connection.
     Tidy,
+    /// As tidy, and answered as soon as the request's body is there.
+    Prompt,
     /// Anything that ends by itself.
     Wild,
     /// Anything.
@@ -89,15 +91,21 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let status = rng.pick(&[200, 200, 200, 200, 201, 404, 500, 204, 304]);
         let read = match (class, rng.below(6)) {
-            (Class::Tidy, _) => Read::All,
+            (Class::Tidy | Class::Prompt, _) => Read::All,
             (_, 0) => Read::Never,
             (_, 1) => Read::Hold,
             (_, 2) => Read::Some(rng.range(0, 3)),
             _ => Read::All,
         };
-        let answer = Self::answer(&mut rng, read);
-        let pauses = (0..rng.pick(&[0, 0, 0, 1, 1, 2, 5])).map(|_| Self::pause(&mut rng));
-        let pauses = pauses.collect();
+        let answer = match class {
+            Class::Prompt => Answer::Echo,
+            _ => Self::answer(&mut rng, read),
+        };
+        let pauses_max = match class {
+            Class::Prompt => 0,
+            _ => rng.pick(&[0, 0, 0, 1, 1, 2, 5]),
+        };
+        let pauses = (0..pauses_max).map(|_| Self::pause(&mut rng)).collect();
         let fault = match class {
             Class::Wild | Class::Hung if rng.one_in(2) => match Self::fault(&mut rng, answer) {
                 Fault::Never if class == Class::Wild => Fault::None,
@@ -185,6 +193,7 @@ impl Plan {
         let class = match class {
             Class::Gentle => 'g',
             Class::Tidy => 't',
+            Class::Prompt => 'p',
             Class::Wild => 'w',
             Class::Hung => 'h',
         };
@@ -197,6 +206,7 @@ impl Plan {
         let class = match class {
             "g" => Class::Gentle,
             "t" => Class::Tidy,
+            "p" => Class::Prompt,
             "w" => Class::Wild,
             "h" => Class::Hung,
             _ => return None,

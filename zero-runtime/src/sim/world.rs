@@ -81,6 +81,8 @@ impl World {
                 patience_ns: if crowded { 4_000 } else { 300 } * SECOND_NS,
             },
             drain_at_ns: match drains_early {
+                // Also just when many connect.
+                true if rng.one_in(2) => start_ns + 1_000_000 + rng.below(20_000),
                 true => start_ns + rng.below(2 * SECOND_NS),
                 false => u64::MAX,
             },
@@ -199,7 +201,8 @@ impl World {
             self.shared.lifecycle.terminate();
         }
         let patience_ns = match (self.moment.terminating, self.all_done()) {
-            (true, _) => SECOND_NS,
+            // Only what was in flight has to come back.
+            (true, _) => 20_000_000,
             (false, true) => 120 * SECOND_NS,
             (false, false) => u64::MAX,
         };
