@@ -227,9 +227,11 @@ impl<S> Link<S> {
             }
             port.epoch == epoch
         });
+        // A shard that is gone may have rung before the waker was registered.
         let is_wanted = || {
-            self.port
-                .with(|port| port.epoch != epoch || !port.calls.is_empty())
+            self.port.with(|port| {
+                port.epoch != epoch || !port.calls.is_empty() || port.calls.is_abandoned()
+            })
         };
         owns_link && self.wakeup.prepare_sleep(is_wanted)
     }

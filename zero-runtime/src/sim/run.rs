@@ -101,8 +101,8 @@ impl Run {
         let world = Rc::into_inner(world)
             .expect("the ring is gone")
             .into_inner();
-        end_tasks(&spawn, world.kernel.now_ns);
         drop(links);
+        end_tasks(&spawn, world.kernel.now_ns);
         let stats = counters.snapshot();
         check_end(&world, &tally, &stats);
         let mut trace = world.kernel.trace;
