@@ -36,6 +36,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let body = self.open_body(&mut call);
         if let (Some(head), Some(body)) = (call.head.take(), body) {
             self.calling = Some(key);
+            // Only another's call ends a streak: requests that merely queue up do not.
+            if self.last_called != Some(key) {
+                self.last_called = Some(key);
+                self.streak = 0;
+            }
             match self.limits.dispatch {
                 // 100 must be written between the handler's asking and its answer: not within
                 // one poll.
@@ -106,10 +111,31 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let number = self.calls_made + self.calls.len() as u64;
-        match std::mem::replace(&mut conn.incoming, Incoming::Collecting(number)) {
-            Incoming::Parked(call) => self.calls.push_back(call),
+        match std::mem::replace(&mut conn.incoming, Incoming::Nothing) {
+            Incoming::Parked(call) => self.queue_call(call),
             other => conn.incoming = other,
+        }
+    }
+
+    /// Queues a call, and notes with its connection under which number: the next of a connection
+    /// that is being answered goes first, unless that one has had its share.
+    pub(super) fn queue_call(&mut self, call: Box<PendingCall>) {
+        let key = call.conn;
+        let goes_first = self.calling == Some(key) && self.streak < super::STREAK_MAX;
+        let number = match goes_first {
+            true => {
+                self.streak += 1;
+                self.calls_made -= 1;
+                self.calls.push_front(call);
+                self.calls_made
+            }
+            false => {
+                self.calls.push_back(call);
+                self.calls_made + self.calls.len() as u64 - 1
+            }
+        };
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.incoming = Incoming::Collecting(number);
         }
     }
 

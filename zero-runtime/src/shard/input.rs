@@ -292,18 +292,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             conn.bulky = true;
         }
         conn.wait_for(ReadWait::Nothing, super::NEVER);
-        let goes_first = self.calling == Some(key) && self.streak < super::STREAK_MAX;
-        if goes_first {
-            self.streak += 1;
-            self.calls_made -= 1;
-        } else {
-            self.streak = 0;
-        }
-        let number = match goes_first {
-            true => self.calls_made,
-            false => self.calls_made + self.calls.len() as u64,
-        };
-        conn.incoming = Incoming::Collecting(number);
         let blank = || {
             Box::new(PendingCall {
                 conn: key,
@@ -321,10 +309,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         call.head = Some(request);
         call.kind = head.body;
         call.expects_continue = head.expect_continue;
-        match goes_first {
-            true => self.calls.push_front(call),
-            false => self.calls.push_back(call),
-        }
+        self.queue_call(call);
     }
 
     /// `whole` is `piece`, shared, where that costs nothing.

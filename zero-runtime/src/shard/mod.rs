@@ -110,7 +110,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// The connection whose call is being made: its next one goes first, so that the answers to
     /// pipelined requests leave together.
     calling: Option<Key>,
-    /// How many calls in a row were the same connection's.
+    /// Whose call was made last, and how often in a row it was put before the others'.
+    last_called: Option<Key>,
     streak: usize,
     /// Calls made since the last turn.
     calls_in_turn: usize,
@@ -162,6 +163,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             calls: VecDeque::new(),
             calls_made: 0,
             calling: None,
+            last_called: None,
             streak: 0,
             calls_in_turn: 0,
             spare_calls: Vec::new(),
