@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+use axum::body::Body;
+use http::Request;
+
 /// One kind of load: a request, and how many of it at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -141,6 +144,25 @@ pub fn find(name: &str) -> Result<&'static Scenario, String> {
 }
 
 impl Scenario {
+    /// The request as an `http` value, for calls that stay in the process.
+    ///
+    /// # Errors
+    /// When the scenario names what `http` cannot express.
+    pub fn http_request(&self) -> Result<Request<Body>, http::Error> {
+        let mut builder = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header("host", "127.0.0.1");
+        for (name, value) in self.headers {
+            builder = builder.header(*name, *value);
+        }
+        let body = match self.body_bytes {
+            0 => Body::empty(),
+            _ => Body::from(self.body()),
+        };
+        builder.body(body)
+    }
+
     /// Describes the load in one line, for report headings.
     pub fn title(&self) -> String {
         let Scenario {

@@ -102,7 +102,11 @@ fn count_router(scenario: &Scenario) -> f64 {
         .unwrap();
     // As `axum::serve` does once per connection.
     let router = app::router().with_state(());
-    let prepare = |count| -> Vec<_> { (0..count).map(|_| http_request(scenario)).collect() };
+    let prepare = |count| -> Vec<_> {
+        (0..count)
+            .map(|_| scenario.http_request().unwrap())
+            .collect()
+    };
     let (warm_up, counted) = (prepare(WARM_UP), prepare(REQUESTS));
     runtime.block_on(async {
         call_all(&router, warm_up).await;
@@ -114,21 +118,6 @@ fn count_router(scenario: &Scenario) -> f64 {
 
 fn per_request(count: AllocCount) -> f64 {
     count.allocations as f64 / REQUESTS as f64
-}
-
-fn http_request(scenario: &Scenario) -> Request<Body> {
-    let mut builder = Request::builder()
-        .method(scenario.method)
-        .uri(scenario.path)
-        .header("host", "127.0.0.1");
-    for (name, value) in scenario.headers {
-        builder = builder.header(*name, *value);
-    }
-    let body = match scenario.body_bytes {
-        0 => Body::empty(),
-        _ => Body::from(scenario.body()),
-    };
-    builder.body(body).unwrap()
 }
 
 async fn call_all(router: &Router, requests: Vec<Request<Body>>) {

@@ -93,7 +93,7 @@ fn count_router(scenario: &Scenario, requests: usize) -> Result<AllocCount, Fail
     let router = app::router().with_state(());
     let prepare = |n| {
         (0..n)
-            .map(|_| http_request(scenario))
+            .map(|_| scenario.http_request())
             .collect::<Result<Vec<_>, _>>()
     };
     let (warm_up, counted) = (prepare(WARM_UP)?, prepare(requests)?);
@@ -103,21 +103,6 @@ fn count_router(scenario: &Scenario, requests: usize) -> Result<AllocCount, Fail
         call_all(&router, counted).await?;
         Ok(AllocCount::now().since(before))
     })
-}
-
-fn http_request(scenario: &Scenario) -> Result<Request<Body>, http::Error> {
-    let mut builder = Request::builder()
-        .method(scenario.method)
-        .uri(scenario.path)
-        .header("host", "127.0.0.1");
-    for (name, value) in scenario.headers {
-        builder = builder.header(*name, *value);
-    }
-    let body = match scenario.body_bytes {
-        0 => Body::empty(),
-        _ => Body::from(scenario.body()),
-    };
-    builder.body(body)
 }
 
 async fn call_all(router: &Router, requests: Vec<Request<Body>>) -> Result<(), Failure> {
