@@ -199,7 +199,7 @@ impl Script {
         let reads = self.pace == Pace::Eager;
         match rng.below(10) {
             8 | 9 => self.burst(rng, class),
-            0 => self.garbage(rng),
+            0 => self.garbage(rng, reads && mood.punctual),
             1 => self.half_a_head(rng, reads && mood.punctual),
             2 => self.half_a_body(rng),
             3 => self.idle(reads && mood.punctual),
@@ -243,7 +243,7 @@ impl Script {
         }
     }
 
-    fn garbage(&mut self, rng: &mut Rng) {
+    fn garbage(&mut self, rng: &mut Rng, must: bool) {
         let samples: [&[u8]; 7] = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
             b"GET /g/1 HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
@@ -266,9 +266,7 @@ impl Script {
         };
         self.acts
             .push_back(Act::Send(bytes, Some(Box::new(expect))));
-        self.acts.push_back(Act::AwaitEnd {
-            must: self.pace == Pace::Eager,
-        });
+        self.acts.push_back(Act::AwaitEnd { must });
     }
 
     /// Requests in one piece, the last one perhaps cut, and the end at their heels.
