@@ -1,0 +1,119 @@
+//! The builder: rules by name, checked when the layer is applied.
+
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::policy::Policy;
+use super::service::ZeroCors;
+use super::{
+    AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, Any,
+    ExposeHeaders, MaxAge, Vary,
+};
+
+/// Adds CORS headers to responses and answers preflights. See the [module](super).
+///
+/// [`new`](Self::new) allows nothing; each method allows something.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct ZeroCorsLayer {
+    pub(super) allow_credentials: AllowCredentials,
+    pub(super) allow_headers: AllowHeaders,
+    pub(super) allow_methods: AllowMethods,
+    pub(super) allow_origin: AllowOrigin,
+    pub(super) allow_private_network: AllowPrivateNetwork,
+    pub(super) expose_headers: ExposeHeaders,
+    pub(super) max_age: MaxAge,
+    /// `None`: the names follow from the rules.
+    pub(super) vary: Option<Vary>,
+}
+
+impl ZeroCorsLayer {
+    /// Allows nothing: responses get `vary: origin` and no other CORS header.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows all methods, request headers and origins, and exposes all response headers, each by `*`.
+    /// No credentials.
+    pub fn permissive() -> Self {
+        Self::new()
+            .allow_headers(Any)
+            .allow_methods(Any)
+            .allow_origin(Any)
+            .expose_headers(Any)
+    }
+
+    /// Allows credentials, and whatever method, request headers and origin a request names.
+    pub fn very_permissive() -> Self {
+        Self::new()
+            .allow_credentials(true)
+            .allow_headers(AllowHeaders::mirror_request())
+            .allow_methods(AllowMethods::mirror_request())
+            .allow_origin(AllowOrigin::mirror_request())
+    }
+
+    /// Sets [`AllowCredentials`]. Default: not said.
+    pub fn allow_credentials<T: Into<AllowCredentials>>(mut self, allow_credentials: T) -> Self {
+        self.allow_credentials = allow_credentials.into();
+        self
+    }
+
+    /// Sets [`AllowHeaders`], for preflights. Default: not said.
+    ///
+    /// `*` does not cover `authorization`, which must be named.
+    pub fn allow_headers<T: Into<AllowHeaders>>(mut self, headers: T) -> Self {
+        self.allow_headers = headers.into();
+        self
+    }
+
+    /// Sets [`MaxAge`], for preflights. Default: not said, and browsers take 5 seconds.
+    pub fn max_age<T: Into<MaxAge>>(mut self, max_age: T) -> Self {
+        self.max_age = max_age.into();
+        self
+    }
+
+    /// Sets [`AllowMethods`], for preflights. Default: not said.
+    pub fn allow_methods<T: Into<AllowMethods>>(mut self, methods: T) -> Self {
+        self.allow_methods = methods.into();
+        self
+    }
+
+    /// Sets [`AllowOrigin`]. Default: no origin.
+    pub fn allow_origin<T: Into<AllowOrigin>>(mut self, origin: T) -> Self {
+        self.allow_origin = origin.into();
+        self
+    }
+
+    /// Sets [`ExposeHeaders`], for responses that are not preflights'. Default: not said.
+    pub fn expose_headers<T: Into<ExposeHeaders>>(mut self, headers: T) -> Self {
+        self.expose_headers = headers.into();
+        self
+    }
+
+    /// Sets [`AllowPrivateNetwork`]. Default: not said.
+    pub fn allow_private_network<T: Into<AllowPrivateNetwork>>(mut self, allow: T) -> Self {
+        self.allow_private_network = allow.into();
+        self
+    }
+
+    /// Names the request headers that responses depend on. Default: those of `origin`,
+    /// `access-control-request-method` and `access-control-request-headers` whose rule asks the
+    /// request.
+    pub fn vary<T: Into<Vary>>(mut self, headers: T) -> Self {
+        self.vary = Some(headers.into());
+        self
+    }
+}
+
+impl<S> Layer<S> for ZeroCorsLayer {
+    type Service = ZeroCors<S>;
+
+    /// # Panics
+    /// When credentials are allowed for all requests together with a `*`, which browsers refuse.
+    fn layer(&self, inner: S) -> Self::Service {
+        let policy = Policy::new(self.clone());
+        policy.assert_usable();
+        ZeroCors::with_policy(inner, Arc::new(policy))
+    }
+}

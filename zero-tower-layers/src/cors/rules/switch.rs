@@ -1,0 +1,122 @@
+//! Rules that say `true` or nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use http::request::Parts;
+
+use super::Ask;
+
+#[derive(Clone, Default)]
+enum Switch {
+    Yes,
+    #[default]
+    No,
+    Predicate(Arc<Ask<bool>>),
+}
+
+impl Switch {
+    /// A predicate needs an origin to be asked.
+    fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
+        match self {
+            Switch::Yes => true,
+            Switch::No => false,
+            Switch::Predicate(ask) => origin.is_some_and(|origin| ask(origin, parts)),
+        }
+    }
+}
+
+impl From<bool> for Switch {
+    fn from(on: bool) -> Self {
+        if on { Switch::Yes } else { Switch::No }
+    }
+}
+
+impl fmt::Debug for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Switch::Yes => "Yes",
+            Switch::No => "No",
+            Switch::Predicate(_) => "Predicate",
+        })
+    }
+}
+
+/// Whether scripts may send credentials: `access-control-allow-credentials: true`.
+///
+/// The default sends no such header.
+#[derive(Clone, Default, Debug)]
+#[must_use]
+pub struct AllowCredentials(Switch);
+
+impl AllowCredentials {
+    /// Allows credentials for all requests.
+    pub fn yes() -> Self {
+        Self(Switch::Yes)
+    }
+
+    /// Allows credentials where `f` is true. Requests without an origin are not asked about.
+    pub fn predicate<F>(f: F) -> Self
+    where
+        F: Fn(&HeaderValue, &Parts) -> bool + Send + Sync + 'static,
+    {
+        Self(Switch::Predicate(Arc::new(f)))
+    }
+
+    pub(in crate::cors) fn is_always(&self) -> bool {
+        matches!(self.0, Switch::Yes)
+    }
+
+    pub(in crate::cors) fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
+        self.0.answer(origin, parts)
+    }
+}
+
+impl From<bool> for AllowCredentials {
+    fn from(on: bool) -> Self {
+        Self(on.into())
+    }
+}
+
+/// Whether public pages may reach this server in a private network:
+/// `access-control-allow-private-network: true`, only for requests that ask by
+/// `access-control-request-private-network: true`.
+///
+/// The default sends no such header.
+///
+/// # Standards
+/// [Private Network Access](https://wicg.github.io/private-network-access/).
+#[derive(Clone, Default, Debug)]
+#[must_use]
+pub struct AllowPrivateNetwork(Switch);
+
+impl AllowPrivateNetwork {
+    /// Allows it for all requests that ask.
+    pub fn yes() -> Self {
+        Self(Switch::Yes)
+    }
+
+    /// Allows it where `f` is true. Requests that do not ask, or have no origin, are not asked about.
+    pub fn predicate<F>(f: F) -> Self
+    where
+        F: Fn(&HeaderValue, &Parts) -> bool + Send + Sync + 'static,
+    {
+        Self(Switch::Predicate(Arc::new(f)))
+    }
+
+    pub(in crate::cors) fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
+        !matches!(self.0, Switch::No) && is_asked(parts) && self.0.answer(origin, parts)
+    }
+}
+
+fn is_asked(parts: &Parts) -> bool {
+    let asked = parts.headers.get("access-control-request-private-network");
+    asked.is_some_and(|value| value == "true")
+}
+
+impl From<bool> for AllowPrivateNetwork {
+    fn from(on: bool) -> Self {
+        Self(on.into())
+    }
+}

@@ -1,0 +1,7 @@
+//! tower-http beside ours: generated configurations, requests and responses, and nothing to tell the two
+//! apart but what DIFFERENCES.md lists.
+//!
+//! A failure prints its seed; `ZERO_LAYERS_SEED=<seed>` replays it, `ZERO_LAYERS_CASES=<n>` runs more.
+
+mod cors;
+mod support;
