@@ -42,6 +42,8 @@ mod scratch;
 
 #[cfg(feature = "cors")]
 pub mod cors;
+#[cfg(feature = "sensitive-headers")]
+pub mod sensitive_headers;
 
 /// An error of any type, as tower and http-body use it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

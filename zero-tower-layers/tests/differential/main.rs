@@ -4,4 +4,5 @@
 //! A failure prints its seed; `ZERO_LAYERS_SEED=<seed>` replays it, `ZERO_LAYERS_CASES=<n>` runs more.
 
 mod cors;
+mod sensitive_headers;
 mod support;
