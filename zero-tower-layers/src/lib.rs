@@ -42,6 +42,8 @@ mod scratch;
 
 #[cfg(feature = "cors")]
 pub mod cors;
+#[cfg(feature = "normalize-path")]
+pub mod normalize_path;
 #[cfg(feature = "sensitive-headers")]
 pub mod sensitive_headers;
 

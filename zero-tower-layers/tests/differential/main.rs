@@ -4,5 +4,6 @@
 //! A failure prints its seed; `ZERO_LAYERS_SEED=<seed>` replays it, `ZERO_LAYERS_CASES=<n>` runs more.
 
 mod cors;
+mod normalize_path;
 mod sensitive_headers;
 mod support;
