@@ -44,6 +44,8 @@ mod scratch;
 pub mod cors;
 #[cfg(feature = "normalize-path")]
 pub mod normalize_path;
+#[cfg(feature = "request-id")]
+pub mod request_id;
 #[cfg(feature = "sensitive-headers")]
 pub mod sensitive_headers;
 

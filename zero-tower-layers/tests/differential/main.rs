@@ -5,5 +5,6 @@
 
 mod cors;
 mod normalize_path;
+mod request_id;
 mod sensitive_headers;
 mod support;
