@@ -40,6 +40,8 @@ mod macros;
 #[cfg(any(feature = "cors", feature = "normalize-path", feature = "request-id"))]
 mod scratch;
 
+#[cfg(feature = "auth")]
+pub mod auth;
 #[cfg(feature = "cors")]
 pub mod cors;
 #[cfg(feature = "normalize-path")]

@@ -1,0 +1,152 @@
+//! The checks of `authorization`: one token, or one name with its password.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode};
+
+use super::policy::{ValidateRequest, is_secret, refusal, take_map};
+
+/// What `authorization` must be, and what is said of it where it is not.
+#[derive(Clone)]
+struct Credentials {
+    expected: HeaderValue,
+    challenge: Option<HeaderValue>,
+}
+
+impl Credentials {
+    fn new(expected: HeaderValue, scheme: &'static str) -> Self {
+        Self {
+            expected,
+            challenge: Some(HeaderValue::from_static(scheme)),
+        }
+    }
+
+    fn are_in(&self, request: &HeaderMap) -> bool {
+        let actual = request.get(AUTHORIZATION);
+        actual.is_some_and(|actual| is_secret(actual, self.expected.as_bytes()))
+    }
+
+    /// RFC 9110 §11.6.1: an answer with 401 must have a challenge.
+    fn refuse<B: Default>(&self, mut headers: HeaderMap) -> Response<B> {
+        if let Some(challenge) = &self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        let mut response = refusal(StatusCode::UNAUTHORIZED);
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("challenge", &self.challenge)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Declares a check of credentials.
+macro_rules! check {
+    ($(#[$doc:meta])* $check:ident) => {
+        $(#[$doc])*
+        pub struct $check<ResBody> {
+            credentials: Credentials,
+            body: PhantomData<fn() -> ResBody>,
+        }
+
+        impl<ResBody> $check<ResBody> {
+            /// Puts this challenge into answers, as the value of `www-authenticate`.
+            pub fn challenge(mut self, challenge: HeaderValue) -> Self {
+                self.credentials.challenge = Some(challenge);
+                self
+            }
+
+            /// Puts no challenge into answers, though RFC 9110 §11.6.1 asks for one.
+            pub fn without_challenge(mut self) -> Self {
+                self.credentials.challenge = None;
+                self
+            }
+
+            fn of(expected: HeaderValue, scheme: &'static str) -> Self {
+                Self {
+                    credentials: Credentials::new(expected, scheme),
+                    body: PhantomData,
+                }
+            }
+        }
+
+        impl<ResBody> Clone for $check<ResBody> {
+            fn clone(&self) -> Self {
+                Self {
+                    credentials: self.credentials.clone(),
+                    body: PhantomData,
+                }
+            }
+        }
+
+        impl<ResBody> fmt::Debug for $check<ResBody> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($check)).field(&self.credentials).finish()
+            }
+        }
+
+        impl<B, ResBody: Default> ValidateRequest<B> for $check<ResBody> {
+            type ResponseBody = ResBody;
+
+            fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<ResBody>> {
+                if self.credentials.are_in(request.headers()) {
+                    Ok(())
+                } else {
+                    Err(self.credentials.refuse(HeaderMap::new()))
+                }
+            }
+
+            fn validate_last(
+                &mut self,
+                request: &mut Request<B>,
+            ) -> Result<(), Response<ResBody>> {
+                if self.credentials.are_in(request.headers()) {
+                    Ok(())
+                } else {
+                    Err(self.credentials.refuse(take_map(request)))
+                }
+            }
+        }
+    };
+}
+
+check! {
+    /// Asks for `authorization: Bearer <token>`, to the byte; else 401 with
+    /// `www-authenticate: Bearer`. RFC 6750 §2.1, §3.
+    Bearer
+}
+
+check! {
+    /// Asks for `authorization: Basic <name and password>`, to the byte; else 401 with
+    /// `www-authenticate: Basic`. RFC 7617 wants a realm too; give one by
+    /// [`challenge`](Self::challenge).
+    Basic
+}
+
+impl<ResBody> Bearer<ResBody> {
+    /// # Panics
+    /// If the token is not to be had in a header.
+    pub(super) fn new(token: &str) -> Self {
+        let expected = HeaderValue::try_from(format!("Bearer {token}"));
+        let expected = expected.expect("the bearer token has a byte that no header value may have");
+        Self::of(expected, "Bearer")
+    }
+}
+
+impl<ResBody> Basic<ResBody> {
+    pub(super) fn new(username: &str, password: &str) -> Self {
+        let encoded = BASE64.encode(format!("{username}:{password}"));
+        let expected = HeaderValue::try_from(format!("Basic {encoded}"));
+        Self::of(expected.expect("base64 is ASCII"), "Basic")
+    }
+}

@@ -1,0 +1,63 @@
+//! What a check is, and what all checks here share.
+//!
+//! Knows requests and the answers to them; knows no service and no future.
+
+use http::header::{HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode};
+use subtle::ConstantTimeEq as _;
+
+/// Lets a request pass, or answers it.
+///
+/// Closures of `&mut Request<B>` that return such a result are checks.
+pub trait ValidateRequest<B> {
+    /// The body of the answer to a request that may not pass.
+    type ResponseBody;
+
+    /// Checks a request, and may change it.
+    ///
+    /// # Errors
+    /// The answer, if the request may not pass.
+    fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<Self::ResponseBody>>;
+
+    /// As [`validate`](Self::validate), for a request that is dropped if it may not pass: what it owns
+    /// may go into the answer. This is what the layer calls. Default: `validate`.
+    ///
+    /// # Errors
+    /// The answer, if the request may not pass.
+    fn validate_last(
+        &mut self,
+        request: &mut Request<B>,
+    ) -> Result<(), Response<Self::ResponseBody>> {
+        self.validate(request)
+    }
+}
+
+impl<B, F, ResBody> ValidateRequest<B> for F
+where
+    F: FnMut(&mut Request<B>) -> Result<(), Response<ResBody>>,
+{
+    type ResponseBody = ResBody;
+
+    fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<ResBody>> {
+        self(request)
+    }
+}
+
+/// Whether a value is the one expected. The time it takes depends on their lengths alone.
+pub(super) fn is_secret(actual: &HeaderValue, expected: &[u8]) -> bool {
+    actual.as_bytes().ct_eq(expected).into()
+}
+
+/// An answer with this status and nothing else.
+pub(super) fn refusal<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Takes the header map of a request that is done with, empty, for its answer.
+pub(super) fn take_map<B>(request: &mut Request<B>) -> HeaderMap {
+    let mut headers = std::mem::take(request.headers_mut());
+    headers.clear();
+    headers
+}
