@@ -42,6 +42,13 @@ mod scratch;
 
 #[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(any(
+    feature = "compression-br",
+    feature = "compression-deflate",
+    feature = "compression-gzip",
+    feature = "compression-zstd"
+))]
+pub mod compression;
 #[cfg(feature = "cors")]
 pub mod cors;
 #[cfg(feature = "normalize-path")]

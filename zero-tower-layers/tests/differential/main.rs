@@ -4,6 +4,7 @@
 //! A failure prints its seed; `ZERO_LAYERS_SEED=<seed>` replays it, `ZERO_LAYERS_CASES=<n>` runs more.
 
 mod auth;
+mod compression;
 mod cors;
 mod normalize_path;
 mod request_id;

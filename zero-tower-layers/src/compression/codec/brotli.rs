@@ -1,0 +1,79 @@
+//! br (RFC 7932), by the brotli crate.
+
+use std::io;
+
+use brotli::enc::BrotliEncoderParams;
+use brotli::enc::encode::{
+    BrotliEncoderDestroyInstance, BrotliEncoderOperation, BrotliEncoderStateStruct,
+};
+
+use super::recycler::Recycler;
+use super::{Progress, Verb};
+use crate::compression::level::CompressionLevel;
+
+pub(super) struct Brotli {
+    state: BrotliEncoderStateStruct<Recycler>,
+    quality: i32,
+}
+
+impl Brotli {
+    pub(super) fn new(level: CompressionLevel) -> Self {
+        let quality = level.for_brotli();
+        let state = fresh(quality, Recycler::default());
+        Self { state, quality }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        verb: Verb,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> io::Result<Progress> {
+        let operation = match verb {
+            Verb::Encode => BrotliEncoderOperation::BROTLI_OPERATION_PROCESS,
+            Verb::Flush => BrotliEncoderOperation::BROTLI_OPERATION_FLUSH,
+            Verb::Finish => BrotliEncoderOperation::BROTLI_OPERATION_FINISH,
+        };
+        let (mut read, mut written) = (0, 0);
+        let is_fine = self.state.compress_stream(
+            operation,
+            &mut input.len(),
+            input,
+            &mut read,
+            &mut output.len(),
+            output,
+            &mut written,
+            &mut None,
+            &mut |_, _, _, _| (),
+        );
+        if !is_fine {
+            return Err(io::Error::other("brotli failed"));
+        }
+        let is_done = match verb {
+            Verb::Encode => false,
+            Verb::Flush => !self.state.has_more_output(),
+            Verb::Finish => self.state.is_finished(),
+        };
+        Ok(Progress {
+            read,
+            written,
+            is_done,
+        })
+    }
+
+    /// The library has no reset: a new state is made, in the old one's memory.
+    pub(super) fn reset(&mut self) {
+        BrotliEncoderDestroyInstance(&mut self.state);
+        let memory = std::mem::take(&mut self.state.m8);
+        self.state = fresh(self.quality, memory);
+    }
+}
+
+fn fresh(quality: i32, memory: Recycler) -> BrotliEncoderStateStruct<Recycler> {
+    let mut state = BrotliEncoderStateStruct::new(memory);
+    state.params = BrotliEncoderParams {
+        quality,
+        ..BrotliEncoderParams::default()
+    };
+    state
+}
