@@ -42,6 +42,8 @@ mod scratch;
 
 #[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(feature = "trace")]
+pub mod classify;
 #[cfg(any(
     feature = "compression-br",
     feature = "compression-deflate",
@@ -57,6 +59,8 @@ pub mod normalize_path;
 pub mod request_id;
 #[cfg(feature = "sensitive-headers")]
 pub mod sensitive_headers;
+#[cfg(feature = "trace")]
+pub mod trace;
 
 /// An error of any type, as tower and http-body use it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
