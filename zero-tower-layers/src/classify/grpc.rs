@@ -205,6 +205,7 @@ impl std::error::Error for GrpcFailureClass {}
 /// What `grpc-status` and `grpc-message` say.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GrpcStatus {
+    code: Option<GrpcCode>,
     code_raw: i32,
     message: Option<String>,
 }
@@ -212,7 +213,7 @@ pub struct GrpcStatus {
 impl GrpcStatus {
     /// The code; `None` if the number has none.
     pub fn code(&self) -> Option<GrpcCode> {
-        GrpcCode::from_number(self.code_raw)
+        self.code
     }
 
     /// The number.
@@ -228,7 +229,7 @@ impl GrpcStatus {
 
 impl fmt::Display for GrpcStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.code() {
+        match self.code {
             Some(code) => write!(f, "{code:?}")?,
             None => write!(f, "Code({})", self.code_raw)?,
         }
@@ -245,10 +246,12 @@ impl Successes {
         let Some(number) = number_of(headers)? else {
             return Some(Ok(()));
         };
-        if GrpcCode::from_number(number).is_some_and(|code| self.contain(code)) {
+        let code = GrpcCode::from_number(number);
+        if code.is_some_and(|code| self.contain(code)) {
             return Some(Ok(()));
         }
         Some(Err(GrpcFailureClass::Status(GrpcStatus {
+            code,
             code_raw: number,
             message: message_of(headers),
         })))

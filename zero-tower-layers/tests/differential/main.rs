@@ -10,3 +10,4 @@ mod normalize_path;
 mod request_id;
 mod sensitive_headers;
 mod support;
+mod trace;
