@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use super::level::CompressionLevel;
@@ -24,7 +23,6 @@ pub(super) struct Coder<D> {
     input: Option<D>,
     /// Whether the encoder may be holding back something it was given.
     holds_back: bool,
-    trailers: Option<HeaderMap>,
     state: State,
 }
 
@@ -58,7 +56,6 @@ impl<D: Buf> Coder<D> {
             encoder,
             input: None,
             holds_back: false,
-            trailers: None,
             state: State::Reading,
         })
     }
@@ -139,7 +136,7 @@ impl<D: Buf> Coder<D> {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => self.input = Some(data),
                 Err(frame) => {
-                    self.trailers = frame.into_trailers().ok();
+                    self.encoder().trailers = frame.into_trailers().ok();
                     self.state = State::Finishing;
                 }
             },
@@ -173,7 +170,8 @@ impl<D: Buf> Coder<D> {
     fn end<E>(&mut self) -> Poll<Option<Result<Frame<Bytes>, E>>> {
         self.state = State::Done;
         Poll::Ready(
-            self.trailers
+            self.encoder()
+                .trailers
                 .take()
                 .map(|trailers| Ok(Frame::trailers(trailers))),
         )

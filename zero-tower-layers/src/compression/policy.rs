@@ -37,10 +37,18 @@ impl Coding {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        let is_gzip_of_old = name.eq_ignore_ascii_case("x-gzip");
-        let mut all = Coding::ALL.into_iter();
-        all.find(|coding| coding.name().eq_ignore_ascii_case(name))
-            .or(is_gzip_of_old.then_some(Coding::Gzip))
+        // No two names of the same length begin with the same letter.
+        let first = name.as_bytes().first()?.to_ascii_lowercase();
+        let (coding, spelling) = match (name.len(), first) {
+            (2, b'b') => (Coding::Brotli, "br"),
+            (4, b'g') => (Coding::Gzip, "gzip"),
+            (4, b'z') => (Coding::Zstd, "zstd"),
+            (6, b'x') => (Coding::Gzip, "x-gzip"),
+            (7, b'd') => (Coding::Deflate, "deflate"),
+            (8, b'i') => (Coding::Identity, "identity"),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(spelling).then_some(coding)
     }
 }
 

@@ -77,11 +77,13 @@ impl DefaultPredicate {
 
 impl Predicate for DefaultPredicate {
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
-        let content_type = content_type(response);
-        self.size.should_compress(response)
-            && NotForContentType::GRPC.permits(content_type)
-            && NotForContentType::IMAGES.permits(content_type)
-            && NotForContentType::SSE.permits(content_type)
+        // The size first: it is at hand, and settles the matter for most short answers.
+        self.size.should_compress(response) && {
+            let content_type = content_type(response);
+            NotForContentType::GRPC.permits(content_type)
+                && NotForContentType::IMAGES.permits(content_type)
+                && NotForContentType::SSE.permits(content_type)
+        }
     }
 }
 

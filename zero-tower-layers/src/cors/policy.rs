@@ -2,10 +2,11 @@
 //!
 //! Knows the rules and header maps; knows no service, no future and no body.
 
+use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use super::rules::Origin;
+use super::rules::{Head, Origin};
 use super::{Vary, ZeroCorsLayer};
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
@@ -20,6 +21,8 @@ pub(super) struct Policy {
     vary: Option<HeaderValue>,
     /// The header whose `*` does not go with credentials.
     conflict: Option<&'static str>,
+    /// Whether a rule for requests that are not preflights is a predicate.
+    has_predicates: bool,
 }
 
 /// What has been decided when a request arrives; the origin may still be asked about.
@@ -46,11 +49,13 @@ impl Policy {
     }
 
     fn with_vary(rules: ZeroCorsLayer, vary: Option<HeaderValue>) -> Self {
-        let conflict = conflict(&rules);
         Self {
+            conflict: conflict(&rules),
+            has_predicates: rules.allow_credentials.is_predicate()
+                || rules.allow_private_network.is_predicate()
+                || rules.allow_origin.is_predicate(),
             rules,
             vary,
-            conflict,
         }
     }
 
@@ -66,23 +71,36 @@ impl Policy {
         }
     }
 
-    pub(super) fn decide(&self, parts: &Parts) -> Decision {
-        let origin = parts.headers.get(header::ORIGIN);
-        let rules = &self.rules;
-        Decision {
-            credentials: rules.allow_credentials.answer(origin, parts),
-            private_network: rules.allow_private_network.answer(origin, parts),
-            origin: rules.allow_origin.ask(origin, parts),
+    /// Decides on a request that is not a preflight. It is not taken apart unless a predicate asks.
+    pub(super) fn decide<B>(&self, request: Request<B>) -> (Decision, Request<B>) {
+        if self.has_predicates {
+            let (parts, body) = request.into_parts();
+            let decision = self.decide_by(Head::whole(&parts));
+            (decision, Request::from_parts(parts, body))
+        } else {
+            (
+                self.decide_by(Head::without_parts(request.headers())),
+                request,
+            )
         }
     }
 
-    /// The headers of a preflight's answer, but for the origin, which comes last. They are written into
-    /// the map the request came with: it has room, and nobody needs it any more.
-    pub(super) fn preflight(&self, decision: &Decision, parts: Parts) -> HeaderMap {
-        let origin = parts.headers.get(header::ORIGIN);
+    fn decide_by(&self, head: Head<'_>) -> Decision {
+        Decision {
+            credentials: self.rules.allow_credentials.answer(head),
+            private_network: self.rules.allow_private_network.answer(head),
+            origin: self.rules.allow_origin.ask(head),
+        }
+    }
+
+    /// Answers a preflight: the headers, but for the origin, which comes last. They are written into the
+    /// map the request came with: it has room, and nobody needs it any more.
+    pub(super) fn preflight(&self, parts: Parts) -> (Decision, HeaderMap) {
+        let head = Head::whole(&parts);
+        let decision = self.decide_by(head);
         let methods = self.rules.allow_methods.0.value(&parts.headers);
         let allowed = self.rules.allow_headers.0.value(&parts.headers);
-        let max_age = self.rules.max_age.value(origin, &parts);
+        let max_age = self.rules.max_age.value(head);
 
         let mut headers = parts.headers;
         headers.clear();
@@ -91,7 +109,7 @@ impl Policy {
         put(&mut headers, header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         put(&mut headers, header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         put(&mut headers, header::ACCESS_CONTROL_MAX_AGE, max_age);
-        headers
+        (decision, headers)
     }
 
     /// Writes the headers of an answer that the wrapped service made. `vary` joins what is there, the

@@ -103,14 +103,13 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        let decision = self.policy.decide(&parts);
-        let kind = if parts.method == Method::OPTIONS {
-            let headers = self.policy.preflight(&decision, parts);
+        let kind = if request.method() == Method::OPTIONS {
+            let (decision, headers) = self.policy.preflight(request.into_parts().0);
             Kind::Preflight { decision, headers }
         } else {
+            let (decision, request) = self.policy.decide(request);
             Kind::Call {
-                future: self.inner.call(Request::from_parts(parts, body)),
+                future: self.inner.call(request),
                 decision,
                 policy: Arc::clone(&self.policy),
             }

@@ -24,20 +24,26 @@ impl Carrier {
         }
     }
 
-    /// Gives the request an id if it has none. An id that came is kept.
-    pub(super) fn set<B>(&self, request: &mut Request<B>, make: &mut impl MakeRequestId) {
-        if let Some(id) = request.headers().get(&self.header) {
+    /// Gives the request an id if it has none, and says which it goes on with. An id that came is kept.
+    pub(super) fn set<B>(
+        &self,
+        request: &mut Request<B>,
+        make: &mut impl MakeRequestId,
+    ) -> Option<HeaderValue> {
+        if let Some(id) = self.id_of(request) {
             if self.in_extensions && request.extensions().get::<RequestId>().is_none() {
-                let id = RequestId::new(id.clone());
-                request.extensions_mut().insert(id);
+                request.extensions_mut().insert(RequestId::new(id.clone()));
             }
-        } else if let Some(id) = make.make_request_id(request) {
-            if self.in_extensions {
-                request.extensions_mut().insert(id.clone());
-            }
-            let headers = request.headers_mut();
-            headers.insert(self.header.clone(), id.into_header_value());
+            return Some(id);
         }
+        let id = make.make_request_id(request)?.into_header_value();
+        if self.in_extensions {
+            request.extensions_mut().insert(RequestId::new(id.clone()));
+        }
+        request
+            .headers_mut()
+            .insert(self.header.clone(), id.clone());
+        Some(id)
     }
 
     /// The id a request goes on with.

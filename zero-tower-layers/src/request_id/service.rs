@@ -39,9 +39,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        self.carrier.set(&mut request, &mut self.make_request_id);
         ResponseFuture {
-            id: self.carrier.id_of(&request),
+            id: self.carrier.set(&mut request, &mut self.make_request_id),
             future: self.inner.call(request),
             carrier: self.carrier.clone(),
         }

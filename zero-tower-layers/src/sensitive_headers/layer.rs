@@ -51,10 +51,7 @@ impl<S> Layer<S> for ZeroSensitiveHeadersLayer {
     type Service = ZeroSensitiveHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ZeroSensitiveRequestHeaders::from_shared(
-            ZeroSensitiveResponseHeaders::from_shared(inner, self.headers.clone()),
-            self.headers.clone(),
-        )
+        ZeroSensitiveHeaders::from_shared(inner, self.headers.clone())
     }
 }
 

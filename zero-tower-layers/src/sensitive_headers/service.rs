@@ -11,10 +11,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::policy::mark;
-use super::{ZeroSensitiveRequestHeadersLayer, ZeroSensitiveResponseHeadersLayer};
-
-/// The service of [`ZeroSensitiveHeadersLayer`](super::ZeroSensitiveHeadersLayer).
-pub type ZeroSensitiveHeaders<S> = ZeroSensitiveRequestHeaders<ZeroSensitiveResponseHeaders<S>>;
+use super::{
+    ZeroSensitiveHeadersLayer, ZeroSensitiveRequestHeadersLayer, ZeroSensitiveResponseHeadersLayer,
+};
 
 /// Declares a service with a shared list of header names.
 macro_rules! service {
@@ -48,6 +47,11 @@ macro_rules! service {
 }
 
 service! {
+    /// Marks headers of requests and responses. See the [module](super).
+    ZeroSensitiveHeaders, ZeroSensitiveHeadersLayer
+}
+
+service! {
     /// Marks headers of requests. See the [module](super).
     ZeroSensitiveRequestHeaders, ZeroSensitiveRequestHeadersLayer
 }
@@ -55,6 +59,27 @@ service! {
 service! {
     /// Marks headers of responses. See the [module](super).
     ZeroSensitiveResponseHeaders, ZeroSensitiveResponseHeadersLayer
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ZeroSensitiveHeaders<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        mark(&self.headers, request.headers_mut());
+        ResponseFuture {
+            future: self.inner.call(request),
+            headers: self.headers.clone(),
+        }
+    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ZeroSensitiveRequestHeaders<S>
@@ -96,7 +121,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`ZeroSensitiveResponseHeaders`].
+    /// The future of [`ZeroSensitiveHeaders`] and [`ZeroSensitiveResponseHeaders`].
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]

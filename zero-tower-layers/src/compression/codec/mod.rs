@@ -6,6 +6,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 
 use super::level::CompressionLevel;
 use super::policy::Coding;
@@ -100,6 +101,8 @@ pub(super) struct Encoder {
     staged: usize,
     /// The size of the chunk being made.
     chunk_bytes: usize,
+    /// What follows the body's data. It is kept here so that the body stays small.
+    pub(super) trailers: Option<HeaderMap>,
     /// What chunks are cut from, again once they have been dropped.
     block: BytesMut,
 }
@@ -114,6 +117,7 @@ impl Encoder {
             stage: vec![0; CHUNK_BYTES_MAX].into(),
             staged: 0,
             chunk_bytes: CHUNK_BYTES_MIN,
+            trailers: None,
             block: BytesMut::new(),
         })
     }
@@ -185,6 +189,7 @@ impl Encoder {
     pub(super) fn reset(&mut self) -> io::Result<()> {
         self.staged = 0;
         self.chunk_bytes = CHUNK_BYTES_MIN;
+        self.trailers = None;
         self.codec.reset()
     }
 }

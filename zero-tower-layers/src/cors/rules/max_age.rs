@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::HeaderValue;
 use http::request::Parts;
 
-use super::Ask;
+use super::{Ask, Head};
 use crate::scratch;
 
 /// How long a preflight's answer may be remembered: `access-control-max-age`, in whole seconds.
@@ -40,15 +40,11 @@ impl MaxAge {
         Self(Rule::Dynamic(Arc::new(f)))
     }
 
-    pub(in crate::cors) fn value(
-        &self,
-        origin: Option<&HeaderValue>,
-        parts: &Parts,
-    ) -> Option<HeaderValue> {
+    pub(in crate::cors) fn value(&self, head: Head<'_>) -> Option<HeaderValue> {
         match &self.0 {
             Rule::Unsaid => None,
             Rule::Exact(value) => Some(value.clone()),
-            Rule::Dynamic(ask) => Some(seconds(ask(origin?, parts))),
+            Rule::Dynamic(ask) => Some(seconds(ask(head.origin?, head.parts()))),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A rule is either settled when the layer is built or asks the request's head. None of them knows
 //! the layer or the response.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 mod listed;
@@ -35,6 +35,38 @@ pub fn preflight_request_headers() -> impl Iterator<Item = HeaderName> {
         header::ACCESS_CONTROL_REQUEST_HEADERS,
     ]
     .into_iter()
+}
+
+/// What a rule may look at.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) origin: Option<&'a HeaderValue>,
+    parts: Option<&'a Parts>,
+}
+
+impl<'a> Head<'a> {
+    /// A head that any rule may look at.
+    pub(super) fn whole(parts: &'a Parts) -> Self {
+        Head {
+            parts: Some(parts),
+            ..Head::without_parts(&parts.headers)
+        }
+    }
+
+    /// A head for rules among which is no predicate; a request need not be taken apart for it.
+    pub(super) fn without_parts(headers: &'a HeaderMap) -> Self {
+        Head {
+            headers,
+            origin: headers.get(header::ORIGIN),
+            parts: None,
+        }
+    }
+
+    /// What predicates are given.
+    fn parts(self) -> &'a Parts {
+        self.parts.expect("a predicate is given the whole head")
+    }
 }
 
 /// What a predicate is given: the request's origin and its head.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use http::header::HeaderValue;
 use http::request::Parts;
 
-use super::{Any, Ask, wildcard};
+use super::{Any, Ask, Head, wildcard};
 
 /// The origins a layer allows: `access-control-allow-origin`.
 ///
@@ -89,20 +89,24 @@ impl AllowOrigin {
         !matches!(self.0, Rule::Const(_))
     }
 
-    pub(in crate::cors) fn ask(&self, origin: Option<&HeaderValue>, parts: &Parts) -> Origin {
-        let allowed = match (&self.0, origin) {
+    pub(in crate::cors) fn is_predicate(&self) -> bool {
+        matches!(self.0, Rule::Predicate(_) | Rule::AsyncPredicate(_))
+    }
+
+    pub(in crate::cors) fn ask(&self, head: Head<'_>) -> Origin {
+        let allowed = match (&self.0, head.origin) {
             (Rule::Const(value), _) => return Origin::Known(Some(value.clone())),
             (_, None) => return Origin::Known(None),
             (Rule::AsyncPredicate(ask), Some(origin)) => {
                 return Origin::Asked {
-                    answer: ask(origin.clone(), parts),
+                    answer: ask(origin.clone(), head.parts()),
                     origin: origin.clone(),
                 };
             }
             (Rule::List(list), Some(origin)) => list.contains(origin),
-            (Rule::Predicate(ask), Some(origin)) => ask(origin, parts),
+            (Rule::Predicate(ask), Some(origin)) => ask(origin, head.parts()),
         };
-        Origin::Known(origin.filter(|_| allowed).cloned())
+        Origin::Known(head.origin.filter(|_| allowed).cloned())
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 
-use super::Ask;
+use super::{Ask, Head};
 
 #[derive(Clone, Default)]
 enum Switch {
@@ -18,12 +18,16 @@ enum Switch {
 
 impl Switch {
     /// A predicate needs an origin to be asked.
-    fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
+    fn answer(&self, head: Head<'_>) -> bool {
         match self {
             Switch::Yes => true,
             Switch::No => false,
-            Switch::Predicate(ask) => origin.is_some_and(|origin| ask(origin, parts)),
+            Switch::Predicate(ask) => head.origin.is_some_and(|origin| ask(origin, head.parts())),
         }
+    }
+
+    fn is_predicate(&self) -> bool {
+        matches!(self, Switch::Predicate(_))
     }
 }
 
@@ -68,8 +72,12 @@ impl AllowCredentials {
         matches!(self.0, Switch::Yes)
     }
 
-    pub(in crate::cors) fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
-        self.0.answer(origin, parts)
+    pub(in crate::cors) fn is_predicate(&self) -> bool {
+        self.0.is_predicate()
+    }
+
+    pub(in crate::cors) fn answer(&self, head: Head<'_>) -> bool {
+        self.0.answer(head)
     }
 }
 
@@ -105,13 +113,17 @@ impl AllowPrivateNetwork {
         Self(Switch::Predicate(Arc::new(f)))
     }
 
-    pub(in crate::cors) fn answer(&self, origin: Option<&HeaderValue>, parts: &Parts) -> bool {
-        !matches!(self.0, Switch::No) && is_asked(parts) && self.0.answer(origin, parts)
+    pub(in crate::cors) fn is_predicate(&self) -> bool {
+        self.0.is_predicate()
+    }
+
+    pub(in crate::cors) fn answer(&self, head: Head<'_>) -> bool {
+        !matches!(self.0, Switch::No) && is_asked(head.headers) && self.0.answer(head)
     }
 }
 
-fn is_asked(parts: &Parts) -> bool {
-    let asked = parts.headers.get("access-control-request-private-network");
+fn is_asked(request: &HeaderMap) -> bool {
+    let asked = request.get("access-control-request-private-network");
     asked.is_some_and(|value| value == "true")
 }
 

@@ -1,0 +1,431 @@
+//! What each layer costs a request, ours beside tower-http's, inside and outside the router.
+//!
+//! Run: `cargo run --release -p zero-bench --bin layers` for times; with `--features count-alloc` for
+//! allocations too, which makes the times useless. `--rounds 31`.
+//!
+//! See: a row per layer; in each cell what it adds to the router alone, in nanoseconds (and blocks and
+//! bytes asked of the heap) a request. A call is `service.clone().oneshot(request)` with the response's
+//! body read to its end; the request has a browser's nine header fields and a token, and is made
+//! beforehand. Then, for each coding, the time to compress a JSON body, to its first byte and to its
+//! last. Rounds alternate between the variants; a cell is a median.
+//!
+//! Mind: both crates are built with the same features of the same libraries here. So tower-http gets
+//! `uuid`'s fast generator and zlib-rs, which it would not ask for by itself.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+use tower_http as theirs;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use zero_bench::alloc::AllocCount;
+use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
+use zero_bench::{app, scenario};
+use zero_tower_layers as ours;
+
+#[cfg(feature = "count-alloc")]
+#[global_allocator]
+static ALLOCATOR: zero_bench::alloc::CountingAlloc = zero_bench::alloc::CountingAlloc;
+
+/// Requests of a variant in one round.
+const BATCH: usize = 300;
+
+fn main() -> ExitCode {
+    exit_code(run())
+}
+
+fn run() -> Result<(), Failure> {
+    warn_if_debug_build();
+    let rounds = parse_args()?;
+    // What most servers run with: spans of level DEBUG, the default of both, are filtered out.
+    let subscriber = tracing_subscriber::registry().with(LevelFilter::INFO);
+    tracing_subscriber::util::SubscriberInitExt::try_init(subscriber)?;
+    print_layers(rounds)?;
+    print_compression(rounds);
+    Ok(())
+}
+
+fn parse_args() -> Result<usize, Failure> {
+    use lexopt::{Arg::Long, Parser, ValueExt as _};
+
+    let mut rounds = 31;
+    let mut parser = Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("rounds") => rounds = parser.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(rounds)
+}
+
+// --- layers ---
+
+/// What one request took.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    ns: f64,
+    allocations: f64,
+    bytes: f64,
+}
+
+impl Cost {
+    fn over(self, router: Cost) -> String {
+        let ns = self.ns - router.ns;
+        if cfg!(feature = "count-alloc") {
+            let (blocks, bytes) = (
+                self.allocations - router.allocations,
+                self.bytes - router.bytes,
+            );
+            format!("{ns:.0} ns, {blocks:.1}, {bytes:.0} B")
+        } else {
+            format!("{ns:.0} ns")
+        }
+    }
+}
+
+/// Sends a batch through a service.
+type Variant = Box<dyn FnMut(Vec<Request<Body>>) -> Cost>;
+
+fn variant<S, B>(service: S) -> Variant
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
+    B: http_body::Body,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    Box::new(move |requests| {
+        let sent = requests.len() as f64;
+        runtime.block_on(async {
+            let (before, start) = (AllocCount::now(), Instant::now());
+            for request in requests {
+                let Ok(response) = service.clone().oneshot(request).await else {
+                    unreachable!("the service cannot fail");
+                };
+                let mut body = std::pin::pin!(response.into_body());
+                while body.frame().await.is_some() {}
+            }
+            let (took, counted) = (start.elapsed(), AllocCount::now().since(before));
+            Cost {
+                ns: took.as_nanos() as f64 / sent,
+                allocations: (counted.allocations + counted.reallocations) as f64 / sent,
+                bytes: counted.bytes as f64 / sent,
+            }
+        })
+    })
+}
+
+/// A row: the layer inside the router and outside it, theirs and ours.
+macro_rules! row {
+    ($name:literal, $theirs:expr, $ours:expr) => {
+        (
+            $name,
+            [
+                variant(in_use(app::router().layer($theirs))),
+                variant(in_use(app::router().layer($ours))),
+                variant(Layer::layer(&$theirs, router())),
+                variant(Layer::layer(&$ours, router())),
+            ],
+        )
+    };
+}
+
+/// As servers have it.
+fn router() -> Router {
+    in_use(app::router())
+}
+
+fn in_use(router: Router) -> Router {
+    router.with_state(())
+}
+
+macro_rules! request_id {
+    (theirs) => {
+        ServiceBuilder::new()
+            .layer(theirs::request_id::SetRequestIdLayer::x_request_id(
+                theirs::request_id::MakeRequestUuid,
+            ))
+            .layer(theirs::request_id::PropagateRequestIdLayer::x_request_id())
+    };
+    (ours) => {
+        ours::request_id::ZeroRequestIdLayer::x_request_id(ours::request_id::MakeRequestUuid)
+    };
+}
+
+/// The six that most servers have.
+macro_rules! stack {
+    (theirs) => {
+        ServiceBuilder::new()
+            .layer(theirs::sensitive_headers::SetSensitiveHeadersLayer::new([
+                AUTHORIZATION,
+                COOKIE,
+            ]))
+            .layer(request_id!(theirs))
+            .layer(theirs::trace::TraceLayer::new_for_http())
+            .layer(theirs::compression::CompressionLayer::new())
+            .layer(theirs::cors::CorsLayer::permissive())
+            .layer(theirs_bearer())
+    };
+    (ours) => {
+        ServiceBuilder::new()
+            .layer(ours::sensitive_headers::ZeroSensitiveHeadersLayer::new([
+                AUTHORIZATION,
+                COOKIE,
+            ]))
+            .layer(request_id!(ours))
+            .layer(ours::trace::ZeroTraceLayer::new_for_http())
+            .layer(ours::compression::ZeroCompressionLayer::new())
+            .layer(ours::cors::ZeroCorsLayer::permissive())
+            .layer(ours::auth::ZeroAuthLayer::bearer("secret"))
+    };
+}
+
+#[allow(deprecated)] // tower-http has no other.
+fn theirs_bearer<B: Default>() -> theirs::validate_request::ValidateRequestHeaderLayer<
+    theirs::auth::require_authorization::Bearer<B>,
+> {
+    theirs::validate_request::ValidateRequestHeaderLayer::bearer("secret")
+}
+
+fn rows() -> Vec<(&'static str, [Variant; 4])> {
+    use ours::compression::ZeroCompressionLayer;
+    use ours::cors::ZeroCorsLayer;
+    use ours::normalize_path::ZeroNormalizePathLayer;
+    use ours::sensitive_headers::ZeroSensitiveHeadersLayer;
+    use ours::trace::ZeroTraceLayer;
+    use theirs::compression::CompressionLayer;
+    use theirs::cors::CorsLayer;
+    use theirs::normalize_path::NormalizePathLayer;
+    use theirs::sensitive_headers::SetSensitiveHeadersLayer;
+    use theirs::trace::TraceLayer;
+
+    vec![
+        row!(
+            "trace, span filtered out",
+            TraceLayer::new_for_http(),
+            ZeroTraceLayer::new_for_http()
+        ),
+        row!(
+            "compression, too small",
+            CompressionLayer::new(),
+            ZeroCompressionLayer::new()
+        ),
+        row!("CORS", CorsLayer::permissive(), ZeroCorsLayer::permissive()),
+        row!("request id", request_id!(theirs), request_id!(ours)),
+        row!(
+            "request id without extensions",
+            request_id!(theirs),
+            request_id!(ours).extensions(false)
+        ),
+        row!(
+            "bearer token",
+            theirs_bearer(),
+            ours::auth::ZeroAuthLayer::bearer("secret")
+        ),
+        row!(
+            "sensitive headers",
+            SetSensitiveHeadersLayer::new([AUTHORIZATION, COOKIE]),
+            ZeroSensitiveHeadersLayer::new([AUTHORIZATION, COOKIE])
+        ),
+        row!(
+            "normalize path",
+            NormalizePathLayer::trim_trailing_slash(),
+            ZeroNormalizePathLayer::trim_trailing_slash()
+        ),
+        row!("all of them but the path", stack!(theirs), stack!(ours)),
+    ]
+}
+
+fn print_layers(rounds: usize) -> Result<(), Failure> {
+    let prepare = || -> Result<Vec<Request<Body>>, Failure> {
+        let browser = scenario::find("hdr64")?;
+        (0..BATCH)
+            .map(|_| {
+                let mut request = browser.http_request()?;
+                let token = HeaderValue::from_static("Bearer secret");
+                request.headers_mut().insert(AUTHORIZATION, token);
+                Ok(request)
+            })
+            .collect()
+    };
+    let mut router = variant(router());
+    let mut rows = rows();
+    let width = 1 + rows
+        .iter()
+        .map(|(_, variants)| variants.len())
+        .sum::<usize>();
+    let mut costs = vec![Vec::new(); width];
+    for round in 0..=rounds {
+        let variants =
+            std::iter::once(&mut router).chain(rows.iter_mut().flat_map(|row| &mut row.1));
+        for (variant, costs) in variants.zip(&mut costs) {
+            let cost = variant(prepare()?);
+            // The first round warms up.
+            if round > 0 {
+                costs.push(cost);
+            }
+        }
+    }
+    let mut medians = costs.into_iter().map(median);
+    let alone = medians.next().unwrap_or_default();
+    println!("router alone: {}\n", alone.over(Cost::default()));
+    println!(
+        "| layer | tower-http in the router | ours in it | tower-http outside | ours outside |"
+    );
+    println!("|---|---|---|---|---|");
+    for (name, variants) in rows {
+        let cells: Vec<_> = medians
+            .by_ref()
+            .take(variants.len())
+            .map(|c| c.over(alone))
+            .collect();
+        println!("| {name} | {} |", cells.join(" | "));
+    }
+    Ok(())
+}
+
+fn median(mut costs: Vec<Cost>) -> Cost {
+    costs.sort_by(|a, b| a.ns.total_cmp(&b.ns));
+    costs.get(costs.len() / 2).copied().unwrap_or_default()
+}
+
+// --- compression ---
+
+/// Times to the first frame and to the end, and the bytes sent.
+struct Compressed {
+    first: Duration,
+    last: Duration,
+    bytes: usize,
+}
+
+type Compressor = Box<dyn FnMut() -> Compressed>;
+
+fn compressor<L, B>(layer: L, body: Bytes, coding: &'static str) -> Compressor
+where
+    L: Layer<Answer>,
+    L::Service: Service<Request<()>, Response = Response<B>> + Clone + 'static,
+    B: http_body::Body<Data = Bytes>,
+{
+    let service = layer.layer(Answer(body));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    Box::new(move || {
+        let mut request = Request::new(());
+        request
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+        runtime.block_on(async {
+            let start = Instant::now();
+            let Ok(response) = service.clone().oneshot(request).await else {
+                unreachable!("the service cannot fail");
+            };
+            let mut body = std::pin::pin!(response.into_body());
+            let (mut first, mut bytes) = (None, 0);
+            while let Some(Ok(frame)) = body.frame().await {
+                first.get_or_insert_with(|| start.elapsed());
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+            }
+            let last = start.elapsed();
+            Compressed {
+                first: first.unwrap_or(last),
+                last,
+                bytes,
+            }
+        })
+    })
+}
+
+/// Answers with one body.
+#[derive(Clone)]
+struct Answer(Bytes);
+
+impl Service<Request<()>> for Answer {
+    type Response = Response<Full<Bytes>>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        std::future::ready(Ok(Response::new(Full::new(self.0.clone()))))
+    }
+}
+
+/// Records such as an API answers with, cut to size.
+fn json(bytes: usize) -> Bytes {
+    let mut text = String::from("[");
+    let mut n = 1_u64;
+    while text.len() < bytes {
+        n = n
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let (id, age, score) = (n >> 40, (n >> 33) % 90, (n >> 20) % 1000);
+        text += &format!(
+            "{{\"id\":{id},\"name\":\"user {}\",\"age\":{age},\"active\":{},\"score\":{}.{}}},",
+            id % 1000,
+            age % 2 == 0,
+            score / 10,
+            score % 10
+        );
+    }
+    text.truncate(bytes);
+    text.into()
+}
+
+fn print_compression(rounds: usize) {
+    println!(
+        "\n| coding, JSON | tower-http: first, last | ours: first, last | last, ratio | bytes, ratio |"
+    );
+    println!("|---|---|---|---|---|");
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        for (name, bytes) in [("1 KiB", 1 << 10), ("16 KiB", 1 << 14), ("1 MiB", 1 << 20)] {
+            let body = json(bytes);
+            let mut both = [
+                compressor(
+                    theirs::compression::CompressionLayer::new(),
+                    body.clone(),
+                    coding,
+                ),
+                compressor(ours::compression::ZeroCompressionLayer::new(), body, coding),
+            ];
+            let mut runs = [Vec::new(), Vec::new()];
+            // Short bodies come out in microseconds: more of them make up for it.
+            for round in 0..=rounds * if bytes < 1 << 20 { 8 } else { 1 } {
+                for (compress, runs) in both.iter_mut().zip(&mut runs) {
+                    let run = compress();
+                    if round > 0 {
+                        runs.push(run);
+                    }
+                }
+            }
+            let [theirs, ours] = runs.map(|mut runs| {
+                runs.sort_by_key(|run| run.last);
+                runs.swap_remove(runs.len() / 2)
+            });
+            let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+            println!(
+                "| {coding}, {name} | {:.0}, {:.0} us | {:.0}, {:.0} us | {:.2} | {:.3} |",
+                us(theirs.first),
+                us(theirs.last),
+                us(ours.first),
+                us(ours.last),
+                us(ours.last) / us(theirs.last),
+                ours.bytes as f64 / theirs.bytes as f64,
+            );
+        }
+    }
+}
