@@ -61,10 +61,12 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, P>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         ResponseFuture {
             coding: self.choice.offer.choose(request.headers()),

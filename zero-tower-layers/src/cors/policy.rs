@@ -2,7 +2,6 @@
 //!
 //! Knows the rules and header maps; knows no service, no future and no body.
 
-use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -71,21 +70,13 @@ impl Policy {
         }
     }
 
-    /// Decides on a request that is not a preflight. It is not taken apart unless a predicate asks.
-    pub(super) fn decide<B>(&self, request: Request<B>) -> (Decision, Request<B>) {
-        if self.has_predicates {
-            let (parts, body) = request.into_parts();
-            let decision = self.decide_by(Head::whole(&parts));
-            (decision, Request::from_parts(parts, body))
-        } else {
-            (
-                self.decide_by(Head::without_parts(request.headers())),
-                request,
-            )
-        }
+    /// Whether a request must be taken apart to be decided on: a predicate wants to see its parts.
+    pub(super) fn has_predicates(&self) -> bool {
+        self.has_predicates
     }
 
-    fn decide_by(&self, head: Head<'_>) -> Decision {
+    /// Decides on a request that is not a preflight.
+    pub(super) fn decide(&self, head: Head<'_>) -> Decision {
         Decision {
             credentials: self.rules.allow_credentials.answer(head),
             private_network: self.rules.allow_private_network.answer(head),
@@ -97,7 +88,7 @@ impl Policy {
     /// map the request came with: it has room, and nobody needs it any more.
     pub(super) fn preflight(&self, parts: Parts) -> (Decision, HeaderMap) {
         let head = Head::whole(&parts);
-        let decision = self.decide_by(head);
+        let decision = self.decide(head);
         let methods = self.rules.allow_methods.0.value(&parts.headers);
         let allowed = self.rules.allow_headers.0.value(&parts.headers);
         let max_age = self.rules.max_age.value(head);

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::policy::{Decision, Policy, put_origin};
+use super::rules::Head;
 use super::{
     AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, ExposeHeaders,
     MaxAge, ZeroCorsLayer,
@@ -97,17 +98,26 @@ where
 
     /// # Panics
     /// As [`ZeroCorsLayer`] does when it is applied, for services that were made without it.
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.policy.assert_usable();
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    #[inline]
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let kind = if request.method() == Method::OPTIONS {
             let (decision, headers) = self.policy.preflight(request.into_parts().0);
             Kind::Preflight { decision, headers }
         } else {
-            let (decision, request) = self.policy.decide(request);
+            let decision = if self.policy.has_predicates() {
+                let (parts, body) = request.into_parts();
+                let decision = self.policy.decide(Head::whole(&parts));
+                request = Request::from_parts(parts, body);
+                decision
+            } else {
+                self.policy.decide(Head::without_parts(request.headers()))
+            };
             Kind::Call {
                 future: self.inner.call(request),
                 decision,
@@ -149,6 +159,7 @@ where
 {
     type Output = Result<Response<B>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
             KindProj::Call {
@@ -157,10 +168,13 @@ where
                 policy,
             } => {
                 ready!(decision.origin.poll_known(cx));
-                let mut response = ready!(future.poll(cx))?;
-                let origin = ready!(decision.origin.poll_known(cx)).take();
-                policy.answer(decision, origin, response.headers_mut());
-                Poll::Ready(Ok(response))
+                // The response is changed where it lies: it is large, and moving it is most of the cost.
+                let mut answer = future.poll(cx);
+                if let Poll::Ready(Ok(response)) = &mut answer {
+                    let origin = ready!(decision.origin.poll_known(cx)).take();
+                    policy.answer(decision, origin, response.headers_mut());
+                }
+                answer
             }
             KindProj::Preflight { decision, headers } => {
                 let origin = ready!(decision.origin.poll_known(cx)).take();

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response};
@@ -34,10 +34,12 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         ResponseFuture {
             id: self.carrier.set(&mut request, &mut self.make_request_id),
@@ -89,10 +91,12 @@ where
     type Error = S::Error;
     type Future = S::Future;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         self.carrier.set(&mut request, &mut self.make_request_id);
         self.inner.call(request)
@@ -136,10 +140,12 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         ResponseFuture {
             id: self.carrier.id_of(&request),
@@ -166,10 +172,14 @@ where
 {
     type Output = Result<Response<B>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.future.poll(cx))?;
-        this.carrier.propagate(this.id.take(), &mut response);
-        Poll::Ready(Ok(response))
+        // The response is changed where it lies: it is large, and moving it is most of the cost.
+        let mut answer = this.future.poll(cx);
+        if let Poll::Ready(Ok(response)) = &mut answer {
+            this.carrier.propagate(this.id.take(), response);
+        }
+        answer
     }
 }

@@ -96,6 +96,7 @@ where
 {
     type Output = Traced<B, C, Chunk, Eos, Failure, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _entered = this.span.enter();

@@ -95,10 +95,12 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, M::Classifier, Head, Chunk, Eos, Failure>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let hooks = &mut self.hooks;
         let start = Start::now_if(
