@@ -175,12 +175,18 @@ macro_rules! stack {
             .layer(theirs_bearer())
     };
     (ours) => {
+        stack!(@ours request_id!(ours))
+    };
+    (ours, without extensions) => {
+        stack!(@ours request_id!(ours).extensions(false))
+    };
+    (@ours $request_id:expr) => {
         ServiceBuilder::new()
             .layer(ours::sensitive_headers::ZeroSensitiveHeadersLayer::new([
                 AUTHORIZATION,
                 COOKIE,
             ]))
-            .layer(request_id!(ours))
+            .layer($request_id)
             .layer(ours::trace::ZeroTraceLayer::new_for_http())
             .layer(ours::compression::ZeroCompressionLayer::new())
             .layer(ours::cors::ZeroCorsLayer::permissive())
@@ -240,7 +246,12 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
             NormalizePathLayer::trim_trailing_slash(),
             ZeroNormalizePathLayer::trim_trailing_slash()
         ),
-        row!("all of them but the path", stack!(theirs), stack!(ours)),
+        row!("all but the path", stack!(theirs), stack!(ours)),
+        row!(
+            "all but the path and the extensions",
+            stack!(theirs),
+            stack!(ours, without extensions)
+        ),
     ]
 }
 
