@@ -36,9 +36,9 @@ impl Coding {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    fn from_name(name: &[u8]) -> Option<Self> {
         // No two names of the same length begin with the same letter.
-        let first = name.as_bytes().first()?.to_ascii_lowercase();
+        let first = name.first()?.to_ascii_lowercase();
         let (coding, spelling) = match (name.len(), first) {
             (2, b'b') => (Coding::Brotli, "br"),
             (4, b'g') => (Coding::Gzip, "gzip"),
@@ -48,7 +48,8 @@ impl Coding {
             (8, b'i') => (Coding::Identity, "identity"),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(spelling).then_some(coding)
+        name.eq_ignore_ascii_case(spelling.as_bytes())
+            .then_some(coding)
     }
 }
 
@@ -86,7 +87,8 @@ impl Offer {
         let mut wishes = Wishes::default();
         for line in request.get_all(ACCEPT_ENCODING) {
             // A line with anything but printable ASCII says nothing.
-            for item in line.to_str().unwrap_or_default().split(',') {
+            let text = line.to_str().unwrap_or_default().as_bytes();
+            for item in text.split(|byte| *byte == b',') {
                 wishes.add(item, self);
             }
         }
@@ -118,13 +120,15 @@ struct Wishes {
 
 impl Wishes {
     /// Adds one item of the list. What is malformed or not offered is passed over.
-    fn add(&mut self, item: &str, offer: Offer) {
-        let (name, weight) = match item.split_once(';') {
-            Some((name, weight)) => (name.trim(), Weight::parse(weight.trim())),
-            None => (item.trim(), Some(Weight::MAX)),
+    fn add(&mut self, item: &[u8], offer: Offer) {
+        let semicolon = item.iter().position(|byte| *byte == b';');
+        let (name, weight) = match semicolon {
+            Some(at) => (&item[..at], Weight::parse(item[at + 1..].trim_ascii())),
+            None => (item, Some(Weight::MAX)),
         };
+        let name = name.trim_ascii();
         let Some(weight) = weight else { return };
-        if name == "*" {
+        if name == b"*" {
             self.others.get_or_insert(weight);
             return;
         }
@@ -154,11 +158,8 @@ impl Weight {
     const MAX: Weight = Weight(1000);
 
     /// Reads `q=` and a number from 0 to 1 with at most three decimals.
-    fn parse(text: &str) -> Option<Self> {
-        let (b'q' | b'Q', b'=', digits) = (match text.as_bytes() {
-            [q, equals, digits @ ..] => (*q, *equals, digits),
-            _ => return None,
-        }) else {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let [b'q' | b'Q', b'=', digits @ ..] = text else {
             return None;
         };
         let (whole, decimals) = match digits {
