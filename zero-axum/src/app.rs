@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use tower_service::Service;
 use zero_runtime::service::HttpService;
 use zero_runtime::{BoxError, RequestBody};
@@ -95,9 +95,8 @@ impl<A: Application> HttpService for AppService<A> {
     }
 
     #[inline]
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
-        let (parts, ()) = head.into_parts();
-        self.0.call(Request::from_parts(parts, axum_body(body)))
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future {
+        self.0.call(Request::from_parts(head, axum_body(body)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, request};
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
@@ -38,7 +38,7 @@ pub trait HttpService: Clone + Send + 'static {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
     /// As [`tower_service::Service::call`]. Head and body come apart, so that an implementor can
     /// join the head with a body of its own kind without moving it twice.
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future;
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future;
 }
 
 /// Any `tower::Service<Request<RequestBody>, Response = Response<B>>` as a connection's service.
@@ -65,9 +65,8 @@ where
     }
 
     #[inline]
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
-        let (parts, ()) = head.into_parts();
-        self.0.call(Request::from_parts(parts, body))
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future {
+        self.0.call(Request::from_parts(head, body))
     }
 }
 

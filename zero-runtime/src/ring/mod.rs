@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -55,7 +54,7 @@ pub enum Completion<R: Ring + ?Sized> {
         /// The connection.
         conn: Key,
         /// What went in, less what was sent.
-        buf: WriteBuf,
+        buf: Box<WriteBuf>,
         /// How many bytes the kernel took.
         result: io::Result<usize>,
     },
@@ -68,8 +67,8 @@ pub enum Completion<R: Ring + ?Sized> {
 pub enum Wait {
     /// Not at all: submit, reap what is there.
     Poll,
-    /// Until a fact comes or this much time has passed.
-    AtMost(Duration),
+    /// Until a fact comes or the ring's clock has reached this, in nanoseconds. It may end before.
+    Until(u64),
     /// Until a fact comes.
     Forever,
 }
@@ -107,7 +106,7 @@ pub trait Ring {
     /// Asks that receiving ends; a `Received` without `more` or a `ReceivedInto` follows.
     fn cancel_recv(&mut self, conn: Key);
     /// Sends all of `buf`, or as much as one operation takes.
-    fn send(&mut self, conn: Key, socket: &Self::Socket, buf: WriteBuf);
+    fn send(&mut self, conn: Key, socket: &Self::Socket, buf: Box<WriteBuf>);
     /// Asks that the send in flight ends; its `Sent` follows.
     fn cancel_send(&mut self, conn: Key);
 

@@ -98,7 +98,7 @@ pub(super) struct Conn<K, S> {
     pub(super) incoming: Incoming,
     pub(super) exchange: Exchange,
     /// Bytes to send, staged while a send is in flight or until the turn ends.
-    pub(super) out: Option<WriteBuf>,
+    pub(super) out: Option<Box<WriteBuf>>,
     /// Where in `out` the present response begins; `None` once any of it may have been sent.
     pub(super) begun: Option<Mark>,
     /// Bytes of the send in flight.
@@ -153,7 +153,7 @@ impl<K, S> Conn<K, S> {
 
     /// Bytes of responses that the kernel has not taken yet.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
+        self.sending_bytes + self.out.as_ref().map_or(0, |out| out.len())
     }
 
     /// Whether nothing is to be changed, as far as a glance tells: the common case between and

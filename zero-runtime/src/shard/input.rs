@@ -276,22 +276,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// A request begins: it waits among the calls for the end of this turn's input.
     fn handle_head(&mut self, key: Key, head: &h1::RequestHead, bytes: &[u8]) {
-        let shared = self.arena.copy(bytes);
-        let map = self.maps.pop().unwrap_or_default();
-        let request = match h1::build_request(shared, &self.table, map, &mut self.names) {
-            Ok(request) => request,
-            Err(error) => return self.handle_parse_error(key, error),
-        };
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        debug_assert!(matches!(conn.exchange, Exchange::Idle));
-        self.counters.requests.add(1);
-        conn.exchange = Exchange::Queued;
-        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
-            conn.bulky = true;
-        }
-        conn.wait_for(ReadWait::Nothing, super::NEVER);
         let blank = || {
             Box::new(PendingCall {
                 conn: key,
@@ -304,12 +288,30 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             })
         };
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
+        let parts = call.head.insert(h1::blank_head());
+        if let Some(map) = self.maps.pop() {
+            parts.headers = map;
+        }
+        let shared = self.arena.copy(bytes);
+        if let Err(error) = h1::fill_head(shared, &self.table, &mut self.names, parts) {
+            return self.handle_parse_error(key, error);
+        }
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        debug_assert!(matches!(conn.exchange, Exchange::Idle));
+        self.counters.requests.add(1);
+        conn.exchange = Exchange::Queued;
+        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
+            conn.bulky = true;
+        }
+        conn.wait_for(ReadWait::Nothing, super::NEVER);
         call.conn = key;
         call.impatient = false;
-        call.head = Some(request);
         call.kind = head.body;
         call.expects_continue = head.expect_continue;
-        self.queue_call(call);
+        let has_body = call.kind != h1::BodyKind::None;
+        self.queue_call(call, has_body);
     }
 
     /// `whole` is `piece`, shared, where that costs nothing.

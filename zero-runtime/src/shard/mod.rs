@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, request};
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
@@ -80,7 +80,7 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
 struct PendingCall {
     conn: Key,
     /// There until the call is made.
-    head: Option<Request<()>>,
+    head: Option<request::Parts>,
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
@@ -88,6 +88,14 @@ struct PendingCall {
     impatient: bool,
     /// The body has come to its end, well or badly.
     ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
+}
+
+impl PendingCall {
+    /// The head, once.
+    #[inline]
+    fn take_head(&mut self) -> request::Parts {
+        self.head.take().expect("a call is made once")
+    }
 }
 
 /// One shard.
@@ -133,7 +141,9 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     names: NameTable,
     arena: Arena,
     maps: Vec<HeaderMap>,
-    bufs: Vec<WriteBuf>,
+    // Boxed, because they are handed on at every step of their way.
+    #[allow(clippy::vec_box)]
+    bufs: Vec<Box<WriteBuf>>,
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
 }
@@ -262,13 +272,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !may_sleep {
             return Wait::Poll;
         }
-        let deadline_ns = self.next_deadline_ns();
-        match deadline_ns {
+        match self.next_deadline_ns() {
             NEVER => Wait::Forever,
-            deadline_ns => {
-                let ns = deadline_ns.saturating_sub(self.now.mono_ns);
-                Wait::AtMost(std::time::Duration::from_nanos(ns))
-            }
+            deadline_ns => Wait::Until(deadline_ns),
         }
     }
 

@@ -29,7 +29,7 @@ enum Op {
     RecvOnce(usize),
     RecvInto(usize, BytesMut),
     CancelRecv(usize),
-    Send(usize, WriteBuf),
+    Send(usize, Box<WriteBuf>),
     CancelSend(usize),
 }
 
@@ -311,7 +311,7 @@ impl Ring for SimRing {
         self.stage(Op::CancelRecv(sock));
     }
 
-    fn send(&mut self, conn: Key, socket: &SimSocket, buf: WriteBuf) {
+    fn send(&mut self, conn: Key, socket: &SimSocket, buf: Box<WriteBuf>) {
         assert!(!buf.is_empty(), "a send carries something");
         let shut = self.world.borrow().kernel.socks[socket.0].shut;
         assert!(!shut, "nothing is sent behind the end of the write side");

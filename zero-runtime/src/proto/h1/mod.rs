@@ -27,7 +27,7 @@ use http::HeaderMap;
 
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::build_request;
+pub use head::{blank_head, fill_head};
 pub use names::NameTable;
 pub use table::HeadTable;
 
