@@ -513,7 +513,7 @@ mod tests {
         assert_eq!(
             memory.to_string(),
             "2 shards of 4 MiB each, 65536 connections of 1 KiB (idle) to 968.6 KiB each: \
-             72 MiB all idle, never over 60.5 GiB"
+             72.1 MiB all idle, never over 60.5 GiB"
         );
     }
 
