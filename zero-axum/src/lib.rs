@@ -45,6 +45,7 @@ mod fallback;
 mod listener;
 mod make;
 mod serve;
+mod upgrade;
 
 pub use app::{AppService, Application};
 pub use listener::IntoIo;

@@ -10,29 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Mode, in_every_mode};
 
-/// The same for what shards cannot do yet: listed in DIFFERENCES.md.
-macro_rules! on_hyper_only {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn hyper() {
-                    Mode::Hyper.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-
-on_hyper_only![
+in_every_mode![
     an_upgraded_connection_goes_both_ways,
     bytes_behind_the_upgrade_request_arrive,
     an_ordinary_request_cannot_be_upgraded,
+    an_upgrade_may_be_refused,
 ];
-
-in_every_mode![an_upgrade_may_be_refused,];
 
 fn app() -> Router {
     Router::new()

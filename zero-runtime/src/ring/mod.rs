@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 
 use bytes::BytesMut;
 
@@ -116,6 +117,11 @@ pub trait Ring {
     fn reset_on_close(&mut self, socket: &Self::Socket);
     /// Gives a socket back. No operation may be in flight on it.
     fn close(&mut self, socket: Self::Socket);
+    /// Gives the socket to somebody else. Nothing may be in flight on it.
+    ///
+    /// # Errors
+    /// When there is no descriptor to give; the socket is closed then.
+    fn release(&mut self, socket: Self::Socket) -> io::Result<OwnedFd>;
     /// Bytes the peer has not acknowledged, where that can be told.
     fn unacknowledged_bytes(&self, _socket: &Self::Socket) -> Option<u32> {
         None

@@ -554,6 +554,10 @@ impl Ring for Uring {
         drop(socket);
     }
 
+    fn release(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
+        Ok(socket)
+    }
+
     fn unacknowledged_bytes(&self, socket: &OwnedFd) -> Option<u32> {
         sys::unacknowledged_bytes(socket.as_fd()).ok()
     }

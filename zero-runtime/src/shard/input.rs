@@ -5,13 +5,14 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::conn::{Collected, Incoming, ReadWait, Recv, State};
+use super::conn::{Collected, Destination, Incoming, ReadWait, Recv, State};
 use super::{Exchange, PendingCall, Shard};
 use crate::error::BodyError;
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
+use crate::upgrade::OnUpgrade;
 use crate::worker::Spawn;
 
 /// Input as it lies in memory.
@@ -173,6 +174,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.state == State::Leaving {
+            return conn.carry.push(input.bytes(), &mut self.carries);
+        }
         if conn.state != State::Open {
             return;
         }
@@ -196,6 +200,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.state == State::Leaving {
+            return;
+        }
         // Taken out while it is read: what is called below may not add to it.
         let mut carry = std::mem::take(&mut conn.carry);
         let consumed = self.process(key, Input::Borrowed(carry.bytes()));
@@ -302,6 +309,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         debug_assert!(matches!(conn.exchange, Exchange::Idle));
         self.counters.requests.add(1);
         conn.exchange = Exchange::Queued;
+        conn.is_fresh = false;
+        if head.upgrade {
+            let (sender, on_upgrade) = OnUpgrade::new();
+            conn.destination = Some(Destination::Upgrade(sender));
+            parts.extensions.insert(on_upgrade);
+        }
         if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
             conn.bulky = true;
         }
@@ -364,10 +377,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Nothing that follows can be understood: the head is answered, the body's reader told.
     fn handle_parse_error(&mut self, key: Key, error: ParseError) {
-        self.counters.parse_errors.add(1);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if error == ParseError::Http2 && conn.is_fresh && M::SPEAKS_HTTP2 {
+            return self.leave(key, Destination::Http2);
+        }
+        self.counters.parse_errors.add(1);
         conn.deaf = true;
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));

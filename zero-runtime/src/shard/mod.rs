@@ -346,6 +346,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 let buf = BytesMut::with_capacity(bytes);
                 self.ring.recv_into(key, &conn.socket, buf);
             }
+            (Recv::Multishot | Recv::Direct, Want::End) => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
             (Recv::Multishot, Want::Pause) => {
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
@@ -401,6 +405,8 @@ enum Want {
     Nothing,
     /// What is armed must end.
     Pause,
+    /// The same, for good.
+    End,
     Multishot,
     /// At most this many bytes, straight into a buffer for the reader.
     Direct(usize),
@@ -414,6 +420,7 @@ impl<K, S> Conn<K, S> {
     fn wanted_recv(&mut self, limits: &Limits) -> Want {
         match self.state {
             State::Terminating | State::Flushing => return Want::Nothing,
+            State::Leaving => return Want::End,
             State::Lingering if self.read_closed => return Want::Nothing,
             State::Lingering => return Want::Multishot,
             State::Open if self.read_closed || self.deaf || self.service.is_none() => {

@@ -187,6 +187,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
         conn.begun = None;
+        if let Some(destination) = conn.destination.take()
+            && conn.h1.is_upgraded()
+        {
+            return self.leave(key, destination);
+        }
         if !conn.h1.request_complete() {
             // What has arrived of the body is skipped; a body that goes on costs the connection.
             conn.h1.abandon_body();

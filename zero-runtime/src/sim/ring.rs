@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -358,6 +359,12 @@ impl Ring for SimRing {
         world.kernel.close(socket.0);
         drop(world);
         self.spawn.interleave();
+    }
+
+    /// There is no descriptor behind a simulated socket.
+    fn release(&mut self, socket: SimSocket) -> io::Result<OwnedFd> {
+        self.close(socket);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn peer_addr(&self, socket: &SimSocket) -> io::Result<SocketAddr> {
