@@ -7,48 +7,22 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use zero_runtime::upgrade::{NotUpgraded, OnUpgrade, Upgraded};
+use zero_runtime::upgrade::{NotUpgraded, OnUpgrade};
+
+use crate::stream::Stream;
 
 /// What hyper's connection reads first. Any upgrade will do: nobody else sees it.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: any\r\n\r\n";
-
-/// The stream of a connection that was handed over.
-pub(crate) struct Stream {
-    socket: TcpStream,
-    /// To be read before the socket.
-    read_ahead: Bytes,
-}
-
-impl Stream {
-    /// Registers the socket with the runtime that is entered.
-    pub(crate) fn new(conn: Upgraded) -> io::Result<Self> {
-        let Upgraded {
-            socket, read_ahead, ..
-        } = conn;
-        Ok(Stream {
-            socket: tokio_stream(socket)?,
-            read_ahead,
-        })
-    }
-}
-
-fn tokio_stream(socket: OwnedFd) -> io::Result<TcpStream> {
-    let socket = std::net::TcpStream::from(socket);
-    socket.set_nonblocking(true)?;
-    TcpStream::from_std(socket)
-}
 
 /// Where the real connection is put for hyper's to find it.
 type Place = Arc<Mutex<Option<Stream>>>;
@@ -75,7 +49,10 @@ pub(crate) fn hyper_upgrade(upgrade: OnUpgrade) -> Option<hyper::upgrade::OnUpgr
     let polled = served
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
-    debug_assert!(polled.is_pending(), "the real connection cannot be here yet");
+    debug_assert!(
+        polled.is_pending(),
+        "the real connection cannot be here yet"
+    );
     tokio::spawn(async move {
         if let Err(error) = served.await {
             tracing::trace!(%error, "a request was not upgraded");
@@ -198,7 +175,7 @@ impl AsyncWrite for InMemory {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if let Phase::Open(stream) = &mut self.phase {
-            return Pin::new(&mut stream.socket).poll_write(cx, bytes);
+            return Pin::new(stream).poll_write(cx, bytes);
         }
         self.swallow(bytes);
         Poll::Ready(Ok(bytes.len()))
@@ -210,7 +187,7 @@ impl AsyncWrite for InMemory {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Phase::Open(stream) = &mut self.phase {
-            return Pin::new(&mut stream.socket).poll_write_vectored(cx, slices);
+            return Pin::new(stream).poll_write_vectored(cx, slices);
         }
         let first = slices.iter().find(|slice| !slice.is_empty());
         let bytes = first.map_or(&[][..], |slice| slice);
@@ -224,37 +201,16 @@ impl AsyncWrite for InMemory {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.phase {
-            Phase::Open(stream) => Pin::new(&mut stream.socket).poll_flush(cx),
+            Phase::Open(stream) => Pin::new(stream).poll_flush(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.phase {
-            Phase::Open(stream) => Pin::new(&mut stream.socket).poll_shutdown(cx),
+            Phase::Open(stream) => Pin::new(stream).poll_shutdown(cx),
             _ => Poll::Ready(Ok(())),
         }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read_ahead.has_remaining() {
-            let count = self.read_ahead.len().min(buf.remaining());
-            buf.put_slice(&self.read_ahead[..count]);
-            self.read_ahead.advance(count);
-            if self.read_ahead.is_empty() {
-                // Nothing of it is kept for the rest of the connection's life.
-                self.read_ahead = Bytes::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        Poll::Ready(Ok(()))
     }
 }
 

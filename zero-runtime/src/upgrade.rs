@@ -12,6 +12,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub use crate::bridge::place::Place;
+
 /// A connection that is no longer its shard's, as it was after the last byte of HTTP on it.
 #[non_exhaustive]
 #[derive(Debug)]
@@ -20,6 +22,19 @@ pub struct Upgraded {
     pub socket: OwnedFd,
     /// What the peer had sent behind its request, to be read before the socket.
     pub read_ahead: Bytes,
+    /// To be kept for as long as the socket is open.
+    pub place: Place,
+}
+
+impl Upgraded {
+    /// Joins a socket and what was read from it. It counts towards no server's connections.
+    pub fn new(socket: OwnedFd, read_ahead: Bytes) -> Self {
+        Upgraded {
+            socket,
+            read_ahead,
+            place: Place::nowhere(),
+        }
+    }
 }
 
 /// In the extensions of a request that may change its connection's protocol: one with an `Upgrade`

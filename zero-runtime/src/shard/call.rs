@@ -314,6 +314,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         while let Some(key) = self.inbox.pop() {
             self.handle_signal(key);
         }
+        if self.inbox.take_places() {
+            self.free_places();
+        }
         if self.inbox.take_overflow() {
             for key in self.conns.keys() {
                 self.handle_signal(key);

@@ -115,7 +115,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if catch_unwind(AssertUnwindSafe(|| drop(service))).is_err() {
             self.counters.handler_panics.add(1);
         }
-        self.slot_freed();
+        self.place_freed();
     }
 
     /// Lets the connection go: no further request is read, what is queued goes out, and once
@@ -141,7 +141,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.counters.connections_handed_over.add(1);
         let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
         let upgraded = self.ring.release(conn.socket);
-        let upgraded = upgraded.map(|socket| Upgraded { socket, read_ahead });
+        let place = self.away.place();
+        let upgraded = upgraded.map(|socket| Upgraded {
+            socket,
+            read_ahead,
+            place,
+        });
         match (conn.destination, upgraded) {
             // Nobody waits for it: dropping it closes it.
             (Some(Destination::Upgrade(sender)), Ok(upgraded)) => drop(sender.send(upgraded)),
@@ -149,7 +154,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             (_, Err(error)) => tracing::debug!(%error, "a connection could not be handed over"),
             (None, Ok(_)) => {}
         }
-        self.slot_freed();
     }
 
     fn serve_http2(&mut self, service: Option<M::Service>, conn: Upgraded) {

@@ -23,6 +23,7 @@ use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
+use crate::bridge::place::Away;
 use crate::driver::Driver;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -134,6 +135,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
+    /// Places of connections that have left.
+    away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
@@ -181,6 +184,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             dirty: Vec::new(),
             ports: seed.ports,
             next_port: 0,
+            away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
             lifecycle: seed.lifecycle,
             counters: seed.counters,
