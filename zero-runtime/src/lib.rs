@@ -47,7 +47,7 @@ mod timer;
 mod worker;
 
 pub use body::RequestBody;
-pub use config::{BackendChoice, Config, Dispatch, Toggle};
+pub use config::{BackendChoice, Config, Conformance, Dispatch, Toggle};
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;

@@ -15,6 +15,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use futures_util::stream;
 use http_body_util::BodyExt;
+use zero_axum::Conformance;
 
 use crate::support::client::Client;
 use crate::support::{Mode, in_every_mode};
@@ -345,7 +346,8 @@ fn transcript(addr: SocketAddr, request: &[u8]) -> String {
 }
 
 fn same_bytes_as_axum_serve(mode: Mode) {
-    let server = mode.serve(app());
+    let config = mode.config().conformance(Conformance::Hyper);
+    let server = mode.serve_with(config, app());
     let mut differences = String::new();
     for (name, request) in CASES {
         let request = match request.strip_suffix('~') {

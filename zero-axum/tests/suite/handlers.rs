@@ -243,7 +243,7 @@ fn assert_isolates(server: &Server, path: &str) {
 fn a_panic_while_a_request_is_pipelined(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("GET / HTTP/1.1\r\n\r\nGET /panic HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\nGET /panic HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
     assert_eq!(client.response().text(), "hello");
     client.assert_closed();
 }
