@@ -11,6 +11,7 @@ mod close;
 mod conn;
 mod input;
 mod output;
+mod panic;
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -148,6 +148,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn handle_reply(&mut self, key: Key, reply: Reply) {
+        if matches!(reply, Reply::Panicked) {
+            return self.handle_panic(key);
+        }
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {
             match reply {
@@ -157,7 +160,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     sink.data(data);
                 }
                 Reply::End(trailers) => sink.end(trailers),
-                Reply::Failed => return Err(()),
+                Reply::Failed | Reply::Panicked => return Err(()),
             }
             Ok(())
         });
