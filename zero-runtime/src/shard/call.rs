@@ -417,7 +417,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Reacts to what the request body's reader has done.
-    fn serve_body_reader(&mut self, key: Key) {
+    pub(super) fn serve_body_reader(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

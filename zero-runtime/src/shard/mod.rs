@@ -9,9 +9,9 @@ mod accept;
 mod call;
 mod close;
 mod conn;
+mod failure;
 mod input;
 mod output;
-mod panic;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
