@@ -8,7 +8,6 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
-mod differential;
 mod handlers;
 mod listeners;
 mod malformed;
