@@ -43,6 +43,16 @@ pub struct Config {
     /// Longest request target accepted, in bytes; longer ones are answered 414. Default 65,534,
     /// the most an `http::Uri` holds.
     pub uri_bytes_max: usize,
+    /// The extensions of one chunked body stay below this many bytes, blanks before them included;
+    /// more are an error of the body. Default 16 KiB, as hyper's.
+    pub chunk_extension_bytes_max: usize,
+    /// A request's trailer section stays below this many bytes; more are an error of the body.
+    /// Default 16 KiB, as hyper's.
+    pub trailer_bytes_max: usize,
+    /// Most fields of a trailer section; more are an error of the body. Default 100, as hyper's.
+    pub trailers_max: usize,
+    /// Whose rules requests are held to. Default [`Conformance::Strict`].
+    pub conformance: Conformance,
     /// Bytes of a request's body read ahead of the handler. Default 256 KiB.
     pub request_window_bytes: usize,
     /// Bytes of responses queued on a connection before the body is no longer polled. Default
@@ -87,6 +97,10 @@ impl Default for Config {
             head_bytes_max: 417_792,
             headers_max: 100,
             uri_bytes_max: 65_534,
+            chunk_extension_bytes_max: 16 * 1024,
+            trailer_bytes_max: 16 * 1024,
+            trailers_max: 100,
+            conformance: Conformance::Strict,
             request_window_bytes: 256 * 1024,
             response_window_bytes: 256 * 1024,
             head_timeout: Some(Duration::from_secs(30)),
@@ -130,6 +144,10 @@ setters! {
     head_bytes_max: usize,
     headers_max: usize,
     uri_bytes_max: usize,
+    chunk_extension_bytes_max: usize,
+    trailer_bytes_max: usize,
+    trailers_max: usize,
+    conformance: Conformance,
     request_window_bytes: usize,
     response_window_bytes: usize,
     head_timeout: impl Into<Option<Duration>>,
@@ -154,6 +172,23 @@ pub enum Toggle {
     On,
     /// Use it where the machine offers it and it is likely to help.
     Auto,
+}
+
+/// Whose rules requests are held to.
+///
+/// The difference is listed case by case in `DIFFERENCES.md`. The hyper backend knows hyper's only.
+///
+/// # Standards
+/// RFC 9110 and RFC 9112.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Conformance {
+    /// The standard's: what it forbids, or lets a server refuse because two servers could read it
+    /// differently, is refused. A handler that panics before any of its response is sent is answered
+    /// for with a 500.
+    #[default]
+    Strict,
+    /// Those of hyper 1.12, bug for bug: for clients that need them.
+    Hyper,
 }
 
 /// Where a handler is first polled.
@@ -198,6 +233,10 @@ mod tests {
         assert_eq!(config.head_bytes_max, 417_792);
         assert_eq!(config.headers_max, 100);
         assert_eq!(config.uri_bytes_max, 65_534);
+        assert_eq!(config.chunk_extension_bytes_max, 16_384);
+        assert_eq!(config.trailer_bytes_max, 16_384);
+        assert_eq!(config.trailers_max, 100);
+        assert_eq!(config.conformance, Conformance::Strict);
         assert_eq!(config.request_window_bytes, 262_144);
         assert_eq!(config.response_window_bytes, 262_144);
         assert_eq!(config.head_timeout, Some(Duration::from_secs(30)));

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{BackendChoice, Config, Dispatch, Toggle};
+use crate::config::{BackendChoice, Config, Conformance, Dispatch, Toggle};
 use crate::cpus;
 
 /// Overrides [`Config::backend`].
@@ -46,6 +46,9 @@ impl Config {
         check!(self, head_bytes_max, HEAD_BYTES);
         check!(self, headers_max, HEADERS);
         check!(self, uri_bytes_max, URI_BYTES);
+        check!(self, chunk_extension_bytes_max, CHUNK_EXTENSION_BYTES);
+        check!(self, trailer_bytes_max, TRAILER_BYTES);
+        check!(self, trailers_max, HEADERS);
         check!(self, request_window_bytes, WINDOW_BYTES);
         check!(self, response_window_bytes, WINDOW_BYTES);
         let shards = self.shards_on(cores)?;
@@ -63,6 +66,10 @@ impl Config {
             head_bytes_max: self.head_bytes_max,
             headers_max: self.headers_max,
             uri_bytes_max: self.uri_bytes_max,
+            chunk_extension_bytes_max: self.chunk_extension_bytes_max,
+            trailer_bytes_max: self.trailer_bytes_max,
+            trailers_max: self.trailers_max,
+            conformance: self.conformance,
             request_window_bytes: self.request_window_bytes,
             response_window_bytes: self.response_window_bytes,
             head_timeout_ns: cutting("head_timeout", self.head_timeout)?,
@@ -121,6 +128,14 @@ pub struct Limits {
     pub headers_max: usize,
     /// Longest request target; at most 65,534.
     pub uri_bytes_max: usize,
+    /// The extensions of one chunked body stay below this.
+    pub chunk_extension_bytes_max: usize,
+    /// A trailer section stays below this.
+    pub trailer_bytes_max: usize,
+    /// Most fields of a trailer section.
+    pub trailers_max: usize,
+    /// Whose rules requests are held to.
+    pub conformance: Conformance,
     /// Body bytes read ahead of a handler.
     pub request_window_bytes: usize,
     /// Response bytes queued on a connection before its body is no longer polled.
@@ -174,6 +189,8 @@ impl Limits {
         busy_bytes += self.head_bytes_max as u64;
         // Its parsed fields.
         busy_bytes += (self.headers_max * HEADER_BYTES) as u64;
+        // Trailers are collected whole: like a head, and instead of one.
+        busy_bytes += self.trailer_bytes_max.saturating_sub(self.head_bytes_max) as u64;
         // One body read ahead of its handler.
         busy_bytes += self.request_window_bytes as u64;
         // Responses queued.
@@ -353,6 +370,10 @@ const HEAD_BYTES: RangeInclusive<usize> = 64..=64 << 20;
 const HEADERS: RangeInclusive<usize> = 1..=24_576;
 /// At the top what an `http::Uri` takes.
 const URI_BYTES: RangeInclusive<usize> = 1..=65_534;
+/// At the bottom none at all.
+const CHUNK_EXTENSION_BYTES: RangeInclusive<usize> = 1..=64 << 20;
+/// At the bottom an empty section.
+const TRAILER_BYTES: RangeInclusive<usize> = 3..=64 << 20;
 const WINDOW_BYTES: RangeInclusive<usize> = 1..=1 << 30;
 
 #[cfg(test)]
@@ -420,6 +441,9 @@ mod tests {
             Config::default().head_bytes_max(0),
             Config::default().headers_max(0),
             Config::default().uri_bytes_max(0),
+            Config::default().chunk_extension_bytes_max(0),
+            Config::default().trailer_bytes_max(0),
+            Config::default().trailers_max(0),
             Config::default().request_window_bytes(0),
             Config::default().response_window_bytes(0),
         ];
@@ -436,6 +460,9 @@ mod tests {
             Config::default().write_buffer_bytes(usize::MAX),
             Config::default().head_bytes_max(usize::MAX),
             Config::default().headers_max(usize::MAX),
+            Config::default().chunk_extension_bytes_max(usize::MAX),
+            Config::default().trailer_bytes_max(usize::MAX),
+            Config::default().trailers_max(usize::MAX),
             Config::default().request_window_bytes(usize::MAX),
             Config::default().response_window_bytes(usize::MAX),
         ];

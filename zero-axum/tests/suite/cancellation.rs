@@ -139,7 +139,7 @@ fn a_close_fails_the_request_body(mode: Mode) {
         .route("/upload", post(upload));
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("POST /upload HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
+    client.send("POST /upload HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
     assert!(rx.recv_timeout(PATIENCE).unwrap());
     drop(client);
     let cut_off = rx.recv_timeout(PATIENCE);
@@ -185,25 +185,25 @@ fn clients_who_vanish_in_any_phase_leave_nothing(mode: Mode) {
         ("half a body", |server| {
             sent(
                 server,
-                "POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\n1234",
+                "POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n1234",
             )
         }),
         ("half a chunk", |server| {
             sent(
                 server,
-                "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1",
+                "POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1",
             )
         }),
         ("handler waits", |server| {
-            sent(server, "GET /wait HTTP/1.1\r\n\r\n")
+            sent(server, "GET /wait HTTP/1.1\r\nhost: h\r\n\r\n")
         }),
         ("body streams", |server| {
-            let mut client = sent(server, "GET /stream HTTP/1.1\r\n\r\n");
+            let mut client = sent(server, "GET /stream HTTP/1.1\r\nhost: h\r\n\r\n");
             client.head();
             client
         }),
         ("pipelined", |server| {
-            sent(server, &"GET / HTTP/1.1\r\n\r\n".repeat(50))
+            sent(server, &"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(50))
         }),
     ];
     for leave in [drop as fn(Client), Client::reset] {

@@ -8,7 +8,6 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
-mod differential;
 mod handlers;
 #[cfg(feature = "http2")]
 mod http2;

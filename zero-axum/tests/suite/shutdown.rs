@@ -126,7 +126,7 @@ fn a_pipelined_request_after_the_last_answer_is_not_served(mode: Mode) {
     let (app, held) = held();
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("GET /wait HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    client.send("GET /wait HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
     held.wait_until_entered();
     server.handle.shutdown();
     wait_until_refused(server.addr);

@@ -57,7 +57,7 @@ async fn shout(mut request: Request) -> Response<axum::body::Body> {
 }
 
 const UPGRADE_REQUEST: &str =
-    "GET /shout HTTP/1.1\r\nconnection: upgrade\r\nupgrade: shouting\r\n\r\n";
+    "GET /shout HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: shouting\r\n\r\n";
 
 fn an_upgraded_connection_goes_both_ways(mode: Mode) {
     let server = mode.serve(app());
@@ -85,7 +85,7 @@ fn bytes_behind_the_upgrade_request_arrive(mode: Mode) {
 fn an_upgrade_may_be_refused(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("GET /refuse HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    client.send("GET /refuse HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
     assert_eq!(client.response().status, 403);
     assert_eq!(client.get("/").text(), "hello");
 }
@@ -94,7 +94,7 @@ fn an_ordinary_request_cannot_be_upgraded(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
     assert_eq!(client.get("/upgradable").text(), "false");
-    client.send("GET /upgradable HTTP/1.1\r\nupgrade: x\r\n\r\n");
+    client.send("GET /upgradable HTTP/1.1\r\nhost: h\r\nupgrade: x\r\n\r\n");
     assert_eq!(client.response().text(), "true");
     client.send("GET /upgradable HTTP/1.0\r\nupgrade: x\r\nconnection: keep-alive\r\n\r\n");
     assert_eq!(client.response().text(), "false");

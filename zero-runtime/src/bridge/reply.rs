@@ -24,8 +24,10 @@ pub(crate) enum Reply {
     Data(Bytes),
     /// The body ended, perhaps with trailers.
     End(Option<HeaderMap>),
-    /// The handler or the body failed, or panicked: the connection is of no further use.
+    /// The handler or the body failed: the connection is of no further use.
     Failed,
+    /// The handler or the body panicked.
+    Panicked,
 }
 
 struct Shared {
@@ -94,20 +96,26 @@ impl ReplySender {
     pub(crate) fn send(&mut self, reply: Reply) {
         match &reply {
             Reply::Data(data) => self.sent_bytes += data.len() as u64,
-            Reply::End(_) | Reply::Failed => self.ended = true,
+            Reply::End(_) | Reply::Failed | Reply::Panicked => self.ended = true,
             Reply::Head(..) => {}
         }
         let pushed = self.items.push(reply);
         debug_assert!(pushed.is_ok(), "a piece is sent only when there is room");
         self.shared.signal.raise();
     }
+
+    /// Says that there will be no whole reply, unless it has been given: what panics after that
+    /// concerns nobody here.
+    pub(crate) fn fail(&mut self, reply: Reply) {
+        if !self.ended {
+            self.send(reply);
+        }
+    }
 }
 
 impl Drop for ReplySender {
     fn drop(&mut self) {
-        if !self.ended {
-            self.send(Reply::Failed);
-        }
+        self.fail(Reply::Failed);
     }
 }
 

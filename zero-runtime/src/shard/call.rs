@@ -226,11 +226,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.fail_exchange(key);
             }
             Ok(Poll::Pending) => self.detach(key, driver),
-            // The panic hook has reported it.
             Err(_panic) => {
                 worker::discard(driver);
-                self.counters.handler_panics.add(1);
-                self.fail_exchange(key);
+                self.handle_panic(key);
             }
         }
     }
@@ -256,8 +254,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let service = self.conns.get_mut(key)?.service.as_ref()?;
         let cloned = catch_unwind(AssertUnwindSafe(|| service.clone()));
         if cloned.is_err() {
-            self.counters.handler_panics.add(1);
-            self.fail_exchange(key);
+            self.handle_panic(key);
         }
         cloned.ok()
     }
@@ -357,10 +354,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.pull_reply(key);
             }
             Outcome::Failed => self.fail_exchange(key),
-            Outcome::Panicked => {
-                self.counters.handler_panics.add(1);
-                self.fail_exchange(key);
-            }
+            Outcome::Panicked => self.handle_panic(key),
         }
         self.settle(key);
     }
@@ -431,7 +425,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Reacts to what the request body's reader has done.
-    fn serve_body_reader(&mut self, key: Key) {
+    pub(super) fn serve_body_reader(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

@@ -9,6 +9,7 @@ mod accept;
 mod call;
 mod close;
 mod conn;
+mod failure;
 mod input;
 mod output;
 
@@ -167,7 +168,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 head_bytes_max: limits.head_bytes_max,
                 headers_max: limits.headers_max,
                 uri_bytes_max: limits.uri_bytes_max,
-                ..H1Limits::default()
+                chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
+                trailer_bytes_max: limits.trailer_bytes_max,
+                trailers_max: limits.trailers_max,
+                conformance: limits.conformance,
             },
             phase: Phase::Running,
             now,

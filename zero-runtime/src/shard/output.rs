@@ -157,6 +157,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn handle_reply(&mut self, key: Key, reply: Reply) {
+        if matches!(reply, Reply::Panicked) {
+            return self.handle_panic(key);
+        }
+        // A body asked for before the head was given: the client gets its 100 before it, too.
+        if matches!(reply, Reply::Head(..)) {
+            self.serve_body_reader(key);
+        }
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {
             match reply {
@@ -166,7 +173,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     sink.data(data);
                 }
                 Reply::End(trailers) => sink.end(trailers),
-                Reply::Failed => return Err(()),
+                Reply::Failed | Reply::Panicked => return Err(()),
             }
             Ok(())
         });
@@ -225,9 +232,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// There will be no whole response: what was written before goes out, then the end.
+    /// There will be no whole response: what was sent of it stays, what was staged is taken back; what
+    /// was written before goes out, then the end.
     pub(super) fn fail_exchange(&mut self, key: Key) {
         self.counters.bodies_failed.add(1);
+        self.take_back(key);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

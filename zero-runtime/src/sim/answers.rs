@@ -16,6 +16,8 @@ pub(super) struct Expect {
     pub(super) head_only: bool,
     /// The handler fails: the answer must not look whole.
     pub(super) fails: bool,
+    /// The handler or its body panics: a bare 500 that closes may stand for the answer.
+    pub(super) panics: bool,
     /// The connection may end behind this answer.
     pub(super) may_close: bool,
     /// Not a request: any error status will do, and the connection ends.
@@ -200,6 +202,18 @@ impl Answers {
                 "x-seed" => seed = u64::from_str_radix(value, 16).ok(),
                 _ => {}
             }
+        }
+        let is_apology = expect.panics && status == 500 && seed.is_none();
+        if is_apology {
+            // To HTTP/1.0 it goes without saying.
+            self.said_close |= head.starts_with("HTTP/1.0");
+            if !self.said_close || length.is_some_and(|length| length > 0) || chunked {
+                return Err(format!("a panic was answered: {head:?}"));
+            }
+            self.expected.pop_front();
+            self.answered += 1;
+            self.may_close = true;
+            return Ok(rest_after);
         }
         if expect.refusal {
             if !(400..=599).contains(&status) || seed.is_some() {

@@ -68,13 +68,21 @@ impl<S: HttpService> Future for Detached<S> {
         let Some(driver) = this.driver else {
             return Poll::Ready(());
         };
-        let Poll::Ready(ended) = driver.as_mut().poll(cx, this.reply) else {
-            return Poll::Pending;
-        };
-        trace_ended(&ended);
-        *this.driver = None;
-        if !matches!(ended, Ended::Complete) {
-            this.reply.send(Reply::Failed);
+        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx, this.reply)));
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(ended)) => {
+                trace_ended(&ended);
+                *this.driver = None;
+                if !matches!(ended, Ended::Complete) {
+                    this.reply.fail(Reply::Failed);
+                }
+            }
+            // The panic hook has reported it.
+            Err(_panic) => {
+                discard(this.driver.take());
+                this.reply.fail(Reply::Panicked);
+            }
         }
         Poll::Ready(())
     }

@@ -163,7 +163,7 @@ impl Conn {
         };
         let found = parse::find_head(limits, head, seen as usize, at_limit, table);
         let framing = match found {
-            Ok(Found::Head) => framing::frame(head, table),
+            Ok(Found::Head) => framing::frame(limits.conformance, head, table),
             Ok(Found::Partial) => {
                 // A lone carriage return begins an empty line, not a head.
                 let seen = if head == b"\r" { 0 } else { head.len() as u32 };

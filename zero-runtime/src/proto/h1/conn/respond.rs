@@ -125,6 +125,21 @@ impl Conn {
         }
     }
 
+    /// Answers the present request with `status`, without a body, and closes: in place of a response
+    /// that was not begun, or that has been taken back to its first byte.
+    #[cold]
+    pub fn respond_instead(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        self.keep_alive = false;
+        self.is_upgraded = false;
+        self.trailer_names.clear();
+        self.write_bare(status, date, out);
+    }
+
+    /// Whether anything of the present response is written.
+    pub fn response_begun(&self) -> bool {
+        matches!(self.writing, Writing::Body(_) | Writing::Complete)
+    }
+
     /// The present response is the last, and says so if its head is not written yet. An idle
     /// connection is to be closed at once.
     pub fn close_after_response(&mut self) {

@@ -3,5 +3,6 @@
 mod pair;
 mod random;
 mod reading;
+mod strict;
 mod turns;
 mod writing;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, response};
 
+use crate::config::Conformance;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
@@ -11,6 +12,15 @@ use crate::proto::h1::{
 };
 
 pub(super) const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+/// hyper's numbers and hyper's rules: most stories are about what both conformances have in common,
+/// and are shorter without a `host`.
+pub(super) fn hyper() -> H1Limits {
+    H1Limits {
+        conformance: Conformance::Hyper,
+        ..H1Limits::default()
+    }
+}
 
 /// What a peer was understood to say, however its bytes were cut.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +52,7 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn new() -> Self {
-        Pair::with_limits(H1Limits::default())
+        Pair::with_limits(hyper())
     }
 
     pub(super) fn with_limits(limits: H1Limits) -> Self {
@@ -191,7 +201,7 @@ pub(super) fn hear_with(limits: &H1Limits, input: &[u8]) -> (Vec<Said>, String) 
 
 #[track_caller]
 pub(super) fn hear(input: impl AsRef<[u8]>) -> Vec<Said> {
-    hear_with(&H1Limits::default(), input.as_ref()).0
+    hear_with(&hyper(), input.as_ref()).0
 }
 
 /// The only thing said is an error.
