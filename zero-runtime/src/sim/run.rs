@@ -73,6 +73,7 @@ impl Run {
             ports,
             inbox,
             lifecycle,
+            peers: None,
             counters: counters.clone(),
         };
         Run {
