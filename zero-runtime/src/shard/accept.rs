@@ -130,6 +130,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Arms, ends or closes the listeners as the shard's state wants it.
     pub(super) fn steer_accept(&mut self) {
         let draining = self.phase != Phase::Running;
+        if draining {
+            self.empty_queues();
+        }
         let pausing = self.listeners.full || self.listeners.retry_at_ns != NEVER;
         for (index, listener) in self.listeners.all.iter_mut().enumerate() {
             let id = ListenerId(index as u32);
@@ -146,6 +149,24 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     self.ring.arm_accept(id);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Takes what waits in the queues of listeners that are about to be closed, which would reset it.
+    fn empty_queues(&mut self) {
+        for index in 0..self.listeners.len() {
+            // Whoever connects meanwhile must not keep us here.
+            for _ in 0..self.limits.backlog {
+                let listener = &self.listeners.all[index];
+                if listener.armed || listener.closed || self.phase == Phase::Terminating {
+                    break;
+                }
+                let id = ListenerId(index as u32);
+                match self.ring.accept_waiting(id) {
+                    Some(socket) => self.admit(id, socket),
+                    None => break,
+                }
             }
         }
     }
@@ -254,8 +275,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// The connection has its service: requests may come.
     pub(super) fn begin(&mut self, key: Key, service: M::Service) {
-        let deadline_ns = self.deadline_after(self.limits.head_timeout_ns);
         let draining = self.phase != Phase::Running;
+        let timeout_ns = match draining {
+            true => Some(self.last_head_ns()),
+            false => self.limits.head_timeout_ns,
+        };
+        let deadline_ns = self.deadline_after(timeout_ns);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

@@ -213,14 +213,21 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A connection between requests closes; one with a request closes behind its response.
+    /// A connection between requests closes; one with a request closes behind its response; one
+    /// that has not asked yet has a moment to do so.
     fn drain(&mut self, key: Key) {
+        let last_head_ns = self.deadline_after(Some(self.last_head_ns()));
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         conn.h1.close_after_response();
         if !matches!(conn.exchange, Exchange::Idle) || conn.state != State::Open {
             return;
+        }
+        // What it asks may be on its way, or unread: it came as the server still accepted.
+        if conn.requests == 0 && conn.service.is_some() && !conn.read_closed {
+            conn.wait_for(ReadWait::Head, last_head_ns);
+            return self.arm_timer(key);
         }
         match conn.unsent_bytes() {
             0 => self.terminate(key),

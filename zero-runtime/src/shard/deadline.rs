@@ -6,10 +6,14 @@ use super::conn::{BodySpan, Conn, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::config::Conformance;
 use crate::error::BodyError;
+use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
 use crate::worker::Spawn;
+
+/// See [`Shard::last_head_ns`].
+const LAST_HEAD_NS: u64 = 200_000_000;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(super) fn handle_deadlines(&mut self) {
@@ -51,6 +55,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             ReadWait::Body => return self.judge_body(key),
             // It is still reading answers; the write side has a deadline of its own.
             wait if conn.unsent_bytes() > 0 => return self.wait_longer(key, wait),
+            // It was to ask at once, and had nothing to ask.
+            ReadWait::Head if self.phase != Phase::Running && conn.carry.is_empty() => {}
             ReadWait::Head => {
                 self.counters.timeouts_head.add(1);
                 return self.end_late_head(key);
@@ -59,6 +65,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             ReadWait::Nothing | ReadWait::Linger => {}
         }
         self.terminate(key);
+    }
+
+    /// How long a connection that has not asked yet has to do so while the server drains.
+    pub(super) fn last_head_ns(&self) -> u64 {
+        let head_ns = self.limits.head_timeout_ns.unwrap_or(NEVER);
+        head_ns.min(LAST_HEAD_NS)
     }
 
     fn wait_longer(&mut self, key: Key, wait: ReadWait) {
