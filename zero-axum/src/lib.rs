@@ -57,6 +57,6 @@ pub use make::{IncomingStream, MakePerConnection, Maker, SameForAll};
 pub use serve::{AsMakeService, AsService, IntoApp, serve};
 
 pub use zero_runtime::{
-    Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Dispatch, EndpointId, Io,
-    RequestBody, Serving, ShutdownHandle, Stats, Toggle,
+    Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
+    EndpointId, Io, RequestBody, Serving, ShutdownHandle, Stats, Toggle,
 };

@@ -51,6 +51,12 @@ pub struct Config {
     pub trailer_bytes_max: usize,
     /// Most fields of a trailer section; more are an error of the body. Default 100, as hyper's.
     pub trailers_max: usize,
+    /// What becomes of a handler whose client goes away. Default [`Disconnect::Cancel`].
+    pub disconnect: Disconnect,
+    /// Whether a client that ends its side of the connection behind a complete request still wants
+    /// its answer, however long the handler takes. Default false: as under hyper, a handler that
+    /// waits is dropped then, because most clients that do this have gone.
+    pub half_close: bool,
     /// Whose rules requests are held to. Default [`Conformance::Strict`].
     pub conformance: Conformance,
     /// Bytes of a request's body read ahead of the handler. Default 256 KiB.
@@ -117,6 +123,8 @@ impl Default for Config {
             chunk_extension_bytes_max: 16 * 1024,
             trailer_bytes_max: 16 * 1024,
             trailers_max: 100,
+            disconnect: Disconnect::Cancel,
+            half_close: false,
             conformance: Conformance::Strict,
             request_window_bytes: 256 * 1024,
             response_window_bytes: 256 * 1024,
@@ -169,6 +177,8 @@ setters! {
     chunk_extension_bytes_max: usize,
     trailer_bytes_max: usize,
     trailers_max: usize,
+    disconnect: Disconnect,
+    half_close: bool,
     conformance: Conformance,
     request_window_bytes: usize,
     response_window_bytes: usize,
@@ -218,6 +228,18 @@ pub enum Conformance {
     Hyper,
 }
 
+/// What becomes of a handler whose client goes away while it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Disconnect {
+    /// It is dropped at once, wherever it waits: as under hyper.
+    #[default]
+    Cancel,
+    /// It runs to the end of its future; the response is dropped, and its body is not polled. For
+    /// handlers that must not stop half-way. What waits for a client when the server terminates is
+    /// dropped all the same.
+    Detach,
+}
+
 /// Where a handler is first polled.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -263,6 +285,8 @@ mod tests {
         assert_eq!(config.chunk_extension_bytes_max, 16_384);
         assert_eq!(config.trailer_bytes_max, 16_384);
         assert_eq!(config.trailers_max, 100);
+        assert_eq!(config.disconnect, Disconnect::Cancel);
+        assert!(!config.half_close);
         assert_eq!(config.conformance, Conformance::Strict);
         assert_eq!(config.request_window_bytes, 262_144);
         assert_eq!(config.response_window_bytes, 262_144);

@@ -48,7 +48,7 @@ pub mod upgrade;
 mod worker;
 
 pub use body::RequestBody;
-pub use config::{BackendChoice, Config, Conformance, Dispatch, Toggle};
+pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{BackendChoice, Config, Conformance, Dispatch, Toggle};
+use crate::config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
 use crate::cpus;
 
 /// Overrides [`Config::backend`].
@@ -69,6 +69,8 @@ impl Config {
             chunk_extension_bytes_max: self.chunk_extension_bytes_max,
             trailer_bytes_max: self.trailer_bytes_max,
             trailers_max: self.trailers_max,
+            disconnect: self.disconnect,
+            half_close: self.half_close,
             conformance: self.conformance,
             request_window_bytes: self.request_window_bytes,
             response_window_bytes: self.response_window_bytes,
@@ -145,6 +147,10 @@ pub struct Limits {
     pub trailer_bytes_max: usize,
     /// Most fields of a trailer section.
     pub trailers_max: usize,
+    /// What becomes of a handler whose client goes away.
+    pub disconnect: Disconnect,
+    /// Whether a half-closed connection gets its answer, however long that takes.
+    pub half_close: bool,
     /// Whose rules requests are held to.
     pub conformance: Conformance,
     /// Body bytes read ahead of a handler.

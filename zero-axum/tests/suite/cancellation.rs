@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,6 +13,8 @@ use crate::support::client::Client;
 use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode};
 
 in_every_mode![
+    a_detached_handler_runs_to_its_end,
+    a_half_closed_client_may_wait_for_its_answer,
     a_close_drops_the_waiting_handler,
     a_half_close_drops_the_waiting_handler,
     a_reset_drops_the_waiting_handler,
@@ -231,4 +234,58 @@ fn sent(server: &Server, bytes: &str) -> Client {
     let mut client = server.connect();
     client.send(bytes);
     client
+}
+
+fn a_detached_handler_runs_to_its_end(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // Listed in DIFFERENCES.md.
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    let (body_guard, body_dropped) = Guard::new();
+    let body_guard = std::sync::Mutex::new(Some(body_guard));
+    let work = move |shared: std::sync::Arc<std::sync::Mutex<Option<Guard>>>| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        done.send(()).unwrap();
+        // Its body is not polled, but dropped.
+        let guard = shared.lock().unwrap().take();
+        let endless = futures_util::stream::unfold(guard, async |guard| {
+            Some((Ok::<_, std::convert::Infallible>("never sent"), guard))
+        });
+        axum::body::Body::from_stream(endless)
+    };
+    let shared = std::sync::Arc::new(body_guard);
+    let app = Router::new().route("/", get(move || work(shared.clone())));
+    let config = mode.config().disconnect(zero_axum::Disconnect::Detach);
+    let server = mode.serve_with(config, app);
+    let mut client = server.connect();
+    client.send_get("/");
+    eventually("the handler waits", || {
+        server.stats().handlers_detached == 1
+    });
+    drop(client);
+    is_done
+        .recv_timeout(PATIENCE)
+        .expect("it went on to its end");
+    body_dropped.wait("the body of a response that nobody gets");
+    assert_eq!(server.stats().handlers_cancelled, 0);
+    eventually("the connection is gone", || {
+        server.stats().connections_open == 0
+    });
+    server.stop();
+}
+
+fn a_half_closed_client_may_wait_for_its_answer(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // Listed in DIFFERENCES.md.
+    }
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        "slow"
+    };
+    let app = Router::new().route("/slow", get(slow));
+    let server = mode.serve_with(mode.config().half_close(true), app);
+    let mut client = server.connect();
+    client.send_get("/slow").half_close();
+    assert_eq!(client.response().text(), "slow");
+    client.assert_closed();
 }

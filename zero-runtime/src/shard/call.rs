@@ -336,8 +336,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     fn handle_answer(&mut self, answer: Answer) {
         let key = answer.conn;
         let Some(conn) = self.conns.get_mut(key) else {
-            // The connection is gone: dropping a reply's receiver cancels its task.
             self.counters.late_completions.add(1);
+            if let Outcome::Detached(reply) = answer.outcome {
+                self.abandon(Exchange::Detached(reply));
+            }
             return;
         };
         if !matches!(conn.exchange, Exchange::Calling) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::conn::{Carry, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
+use crate::config::Disconnect;
 use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
@@ -76,16 +77,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         conn.state = State::Terminating;
-        if !matches!(conn.exchange, Exchange::Idle) {
-            self.counters.handlers_cancelled.add(1);
-        }
-        // Dropping the receiver tells a detached call to end; dropping the sender tells its body.
-        conn.exchange = Exchange::Idle;
+        let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+        // Dropping the sender tells the body's reader.
         conn.incoming = Incoming::Nothing;
         // Tells whoever waits for an upgrade that there will be none.
         conn.destination = None;
+        let making = conn.making.take();
         // There may be a service in it, with destructors of the application's.
-        discard(conn.making.take());
+        discard(making);
         conn.carry = Carry::default();
         conn.wait_for(ReadWait::Nothing, NEVER);
         conn.write_deadline_ns = NEVER;
@@ -102,7 +101,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let Some(out) = out {
             self.recycle(out);
         }
+        self.abandon(exchange);
         self.close_if_done(key);
+    }
+
+    /// Nobody waits for this exchange's response any more.
+    pub(super) fn abandon(&mut self, exchange: Exchange) {
+        let lets_go = self.limits.disconnect == Disconnect::Detach;
+        match exchange {
+            Exchange::Idle => {}
+            Exchange::Detached(reply) if lets_go && self.phase != Phase::Terminating => {
+                reply.let_go();
+            }
+            // Dropping the reply's receiver tells a detached call to end.
+            Exchange::Queued | Exchange::Calling | Exchange::Detached(_) => {
+                self.counters.handlers_cancelled.add(1);
+            }
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -179,10 +194,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match conn.exchange {
+            Exchange::Detached(_) if self.limits.half_close => {}
             // Responses before its own are on their way: they are not taken back.
             Exchange::Detached(_) if conn.h1.request_complete() && conn.unsent_bytes() > 0 => {
-                self.counters.handlers_cancelled.add(1);
-                conn.exchange = Exchange::Idle;
+                let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+                self.abandon(exchange);
                 self.close_after_flush(key);
             }
             Exchange::Detached(_) if conn.h1.request_complete() => self.terminate(key),

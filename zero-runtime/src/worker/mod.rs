@@ -90,8 +90,7 @@ impl<S: HttpService> Future for Detached<S> {
 
 impl Sink for ReplySender {
     fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        self.send(Reply::Head(Box::new(parts), length));
-        Ok(true)
+        Ok(self.send(Reply::Head(Box::new(parts), length)))
     }
 
     fn has_room(&mut self) -> bool {
@@ -99,8 +98,7 @@ impl Sink for ReplySender {
     }
 
     fn data(&mut self, data: Bytes) -> bool {
-        self.send(Reply::Data(data));
-        true
+        self.send(Reply::Data(data))
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
