@@ -10,6 +10,7 @@ use crate::proto::h1::{
 
 /// What a head came to.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Heard {
     Request {
         method: Method,
