@@ -43,9 +43,13 @@
 
 mod app;
 mod fallback;
+#[cfg(feature = "http2")]
+mod http2;
 mod listener;
 mod make;
 mod serve;
+mod stream;
+mod upgrade;
 
 pub use app::{AppService, Application};
 pub use listener::IntoIo;

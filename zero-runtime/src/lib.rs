@@ -47,6 +47,7 @@ mod slots;
 mod sys;
 mod time;
 mod timer;
+pub mod upgrade;
 mod worker;
 
 pub use body::RequestBody;

@@ -99,6 +99,8 @@ counters! {
     body_pauses,
     /// Times accepting was paused because the shard's connections were all in use.
     accept_paused_full,
+    /// Connections that left their shard: upgraded, or speaking HTTP/2 from the start.
+    connections_handed_over,
     /// Workers added because the others were busy or blocked.
     relief_workers,
 }

@@ -9,6 +9,8 @@ mod bodies;
 mod cancellation;
 mod connections;
 mod handlers;
+#[cfg(feature = "http2")]
+mod http2;
 mod listeners;
 mod malformed;
 mod runtimes;
@@ -16,3 +18,4 @@ mod services;
 mod shutdown;
 mod streaming;
 mod upgrades;
+mod websockets;

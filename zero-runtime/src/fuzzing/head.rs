@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::Conformance;
 use crate::proto::h1::{
-    BodyKind, Conn, Event, H1Limits, HeadTable, NameTable, ParseError, RequestHead, build_request,
+    BodyKind, Conn, Event, H1Limits, HeadTable, NameTable, ParseError, RequestHead, blank_head,
+    fill_head,
 };
 
 /// What a head came to.
@@ -129,10 +130,10 @@ fn heard(conn: &Conn, event: Event, input: &[u8], table: &HeadTable) -> Heard {
 
 fn request(conn: &Conn, head: &RequestHead, input: &[u8], table: &HeadTable) -> Heard {
     let bytes = Bytes::copy_from_slice(&input[head.range.clone()]);
-    let Ok(request) = build_request(bytes, table, HeaderMap::new(), &mut NameTable::new()) else {
+    let mut parts = blank_head();
+    if fill_head(bytes, table, &mut NameTable::new(), &mut parts).is_err() {
         return Heard::Refused;
-    };
-    let (parts, ()) = request.into_parts();
+    }
     Heard::Request {
         method: parts.method,
         uri: parts.uri,

@@ -1,7 +1,7 @@
 //! The whole machine: a peer and an application that do what they like, in any order.
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::dice::Dice;
 use crate::config::Conformance;
@@ -9,7 +9,7 @@ use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
     BodyKind, BodyLength, Conn, Eof, Event, H1Limits, HeadTable, NameTable, Next, SendBody,
-    SendMore, build_request,
+    SendMore, blank_head, fill_head,
 };
 
 /// Plays the front of `input` to the machine, in pieces and with responses as its end says.
@@ -133,8 +133,8 @@ impl Play<'_> {
                 };
                 self.reply = Reply::Due;
                 let bytes = Bytes::copy_from_slice(&present[head.range]);
-                let (headers, names) = (HeaderMap::new(), &mut NameTable::new());
-                if let Err(error) = build_request(bytes, &self.table, headers, names) {
+                let names = &mut NameTable::new();
+                if let Err(error) = fill_head(bytes, &self.table, names, &mut blank_head()) {
                     let date = DateCache::new();
                     self.conn.respond_error(error, &date, &mut self.out);
                     self.answers += 1;

@@ -111,7 +111,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.phase == Phase::Terminating {
             return self.ring.close(socket);
         }
-        if self.conns.is_full() {
+        if self.is_full() {
             self.listeners.waiting.push_back((listener, socket));
             if !self.listeners.full {
                 self.listeners.full = true;
@@ -153,13 +153,29 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A slot has become free: whoever waits gets it.
-    pub(super) fn slot_freed(&mut self) {
+    /// Whether all places are taken, those of connections that have left included.
+    fn is_full(&self) -> bool {
+        self.conns.len() + self.away.count() >= self.limits.connections_max
+    }
+
+    /// A place has become free: whoever waits gets it.
+    pub(super) fn place_freed(&mut self) {
+        if self.is_full() {
+            return;
+        }
         if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
             self.open(listener, socket);
         } else if self.listeners.full {
             self.listeners.full = false;
             self.steer_accept();
+        }
+    }
+
+    /// Places of connections that had left have become free, perhaps several.
+    #[cold]
+    pub(super) fn free_places(&mut self) {
+        while self.listeners.full && !self.is_full() {
+            self.place_freed();
         }
     }
 

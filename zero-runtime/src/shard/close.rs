@@ -3,12 +3,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::conn::{Carry, Incoming, NEVER, ReadWait, Recv, State};
+use bytes::Bytes;
+
+use super::conn::{Carry, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
+use crate::upgrade::Upgraded;
 use crate::worker::{Spawn, discard};
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
@@ -34,6 +37,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         match conn.state {
             State::Flushing if conn.unsent_bytes() == 0 => self.linger(key),
+            State::Leaving if conn.unsent_bytes() == 0 && !conn.is_in_flight() => {
+                self.hand_over(key);
+            }
             State::Terminating if !conn.is_in_flight() => self.remove(key),
             _ => {}
         }
@@ -75,6 +81,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         // Dropping the receiver tells a detached call to end; dropping the sender tells its body.
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
+        // Tells whoever waits for an upgrade that there will be none.
+        conn.destination = None;
         // There may be a service in it, with destructors of the application's.
         discard(conn.making.take());
         conn.carry = Carry::default();
@@ -107,7 +115,58 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if catch_unwind(AssertUnwindSafe(|| drop(service))).is_err() {
             self.counters.handler_panics.add(1);
         }
-        self.slot_freed();
+        self.place_freed();
+    }
+
+    /// Lets the connection go: no further request is read, what is queued goes out, and once
+    /// nothing is in flight `destination` has it, with all that was read ahead.
+    pub(super) fn leave(&mut self, key: Key, destination: Destination) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open {
+            return;
+        }
+        conn.state = State::Leaving;
+        conn.destination = Some(destination);
+        conn.incoming = Incoming::Nothing;
+        conn.wait_for(ReadWait::Nothing, NEVER);
+    }
+
+    fn hand_over(&mut self, key: Key) {
+        let Some(conn) = self.conns.remove(key) else {
+            return;
+        };
+        self.counters.connections_open.decrement();
+        self.counters.connections_handed_over.add(1);
+        let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
+        let upgraded = self.ring.release(conn.socket);
+        let place = self.away.place();
+        let upgraded = upgraded.map(|socket| Upgraded {
+            socket,
+            read_ahead,
+            place,
+        });
+        match (conn.destination, upgraded) {
+            // Nobody waits for it: dropping it closes it.
+            (Some(Destination::Upgrade(sender)), Ok(upgraded)) => drop(sender.send(upgraded)),
+            (Some(Destination::Http2), Ok(upgraded)) => self.serve_http2(conn.service, upgraded),
+            (_, Err(error)) => tracing::debug!(%error, "a connection could not be handed over"),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    fn serve_http2(&mut self, service: Option<M::Service>, conn: Upgraded) {
+        let (Some(service), make, lifecycle) = (service, &mut self.make, &self.lifecycle) else {
+            return;
+        };
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            make.serve_http2(service, conn, lifecycle.clone())
+        }));
+        match served {
+            Ok(served) => self.spawn.spawn(served),
+            Err(_panic) => self.counters.handler_panics.add(1),
+        }
     }
 
     /// The peer has ended its side behind a whole request: a handler that waits is dropped. One

@@ -14,6 +14,7 @@ use crate::bridge::request_body::BodySender;
 use crate::error::BoxError;
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
+use crate::upgrade::UpgradeSender;
 
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -25,6 +26,8 @@ pub(super) enum State {
     Open,
     /// No further request is read; what is queued goes out, then the write side ends.
     Flushing,
+    /// What is queued goes out and what comes in is kept, for whoever goes on with the connection.
+    Leaving,
     /// The write side has ended; what still arrives is swallowed until the peer ends too.
     Lingering,
     /// Nothing is asked of the kernel any more; closed when nothing is in flight.
@@ -83,6 +86,14 @@ pub(super) enum ReadWait {
     Linger,
 }
 
+/// Who goes on with a connection that leaves its shard.
+pub(super) enum Destination {
+    /// The application, once it has agreed to the present request's upgrade.
+    Upgrade(UpgradeSender),
+    /// An HTTP/2 server.
+    Http2,
+}
+
 /// The result of a maker that had to wait.
 pub(super) type Making<S> = oneshot::Receiver<Result<S, BoxError>>;
 
@@ -98,7 +109,7 @@ pub(super) struct Conn<K, S> {
     pub(super) incoming: Incoming,
     pub(super) exchange: Exchange,
     /// Bytes to send, staged while a send is in flight or until the turn ends.
-    pub(super) out: Option<WriteBuf>,
+    pub(super) out: Option<Box<WriteBuf>>,
     /// Where in `out` the present response begins; `None` once any of it may have been sent.
     pub(super) begun: Option<Mark>,
     /// Bytes of the send in flight.
@@ -106,6 +117,10 @@ pub(super) struct Conn<K, S> {
     pub(super) recv: Recv,
     /// The peer has ended its side.
     pub(super) read_closed: bool,
+    /// Who has the connection when it leaves, if it may.
+    pub(super) destination: Option<Destination>,
+    /// No request has come yet.
+    pub(super) is_fresh: bool,
     /// What the peer sends cannot be understood any more.
     pub(super) deaf: bool,
     /// Has sent large bodies: worth receiving them where they will lie.
@@ -139,6 +154,8 @@ impl<K, S> Conn<K, S> {
             sending_bytes: 0,
             recv: Recv::Idle,
             read_closed: false,
+            destination: None,
+            is_fresh: true,
             deaf: false,
             bulky: false,
             dirty: false,
@@ -153,7 +170,7 @@ impl<K, S> Conn<K, S> {
 
     /// Bytes of responses that the kernel has not taken yet.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
+        self.sending_bytes + self.out.as_ref().map_or(0, |out| out.len())
     }
 
     /// Whether nothing is to be changed, as far as a glance tells: the common case between and

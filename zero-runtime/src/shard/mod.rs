@@ -18,12 +18,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, request};
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
+use crate::bridge::place::Away;
 use crate::driver::Driver;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -81,7 +82,7 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
 struct PendingCall {
     conn: Key,
     /// There until the call is made.
-    head: Option<Request<()>>,
+    head: Option<request::Parts>,
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
@@ -89,6 +90,14 @@ struct PendingCall {
     impatient: bool,
     /// The body has come to its end, well or badly.
     ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
+}
+
+impl PendingCall {
+    /// The head, once.
+    #[inline]
+    fn take_head(&mut self) -> request::Parts {
+        self.head.take().expect("a call is made once")
+    }
 }
 
 /// One shard.
@@ -127,6 +136,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
+    /// Places of connections that have left.
+    away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
@@ -134,7 +145,9 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     names: NameTable,
     arena: Arena,
     maps: Vec<HeaderMap>,
-    bufs: Vec<WriteBuf>,
+    // Boxed, because they are handed on at every step of their way.
+    #[allow(clippy::vec_box)]
+    bufs: Vec<Box<WriteBuf>>,
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
 }
@@ -175,6 +188,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             dirty: Vec::new(),
             ports: seed.ports,
             next_port: 0,
+            away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
             lifecycle: seed.lifecycle,
             counters: seed.counters,
@@ -266,13 +280,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !may_sleep {
             return Wait::Poll;
         }
-        let deadline_ns = self.next_deadline_ns();
-        match deadline_ns {
+        match self.next_deadline_ns() {
             NEVER => Wait::Forever,
-            deadline_ns => {
-                let ns = deadline_ns.saturating_sub(self.now.mono_ns);
-                Wait::AtMost(std::time::Duration::from_nanos(ns))
-            }
+            deadline_ns => Wait::Until(deadline_ns),
         }
     }
 
@@ -344,6 +354,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 let buf = BytesMut::with_capacity(bytes);
                 self.ring.recv_into(key, &conn.socket, buf);
             }
+            (Recv::Multishot | Recv::Direct, Want::End) => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
             (Recv::Multishot, Want::Pause) => {
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
@@ -399,6 +413,8 @@ enum Want {
     Nothing,
     /// What is armed must end.
     Pause,
+    /// The same, for good.
+    End,
     Multishot,
     /// At most this many bytes, straight into a buffer for the reader.
     Direct(usize),
@@ -412,6 +428,7 @@ impl<K, S> Conn<K, S> {
     fn wanted_recv(&mut self, limits: &Limits) -> Want {
         match self.state {
             State::Terminating | State::Flushing => return Want::Nothing,
+            State::Leaving => return Want::End,
             State::Lingering if self.read_closed => return Want::Nothing,
             State::Lingering => return Want::Multishot,
             State::Open if self.read_closed || self.deaf || self.service.is_none() => {

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -29,7 +30,7 @@ enum Op {
     RecvOnce(usize),
     RecvInto(usize, BytesMut),
     CancelRecv(usize),
-    Send(usize, WriteBuf),
+    Send(usize, Box<WriteBuf>),
     CancelSend(usize),
 }
 
@@ -311,7 +312,7 @@ impl Ring for SimRing {
         self.stage(Op::CancelRecv(sock));
     }
 
-    fn send(&mut self, conn: Key, socket: &SimSocket, buf: WriteBuf) {
+    fn send(&mut self, conn: Key, socket: &SimSocket, buf: Box<WriteBuf>) {
         assert!(!buf.is_empty(), "a send carries something");
         let shut = self.world.borrow().kernel.socks[socket.0].shut;
         assert!(!shut, "nothing is sent behind the end of the write side");
@@ -358,6 +359,12 @@ impl Ring for SimRing {
         world.kernel.close(socket.0);
         drop(world);
         self.spawn.interleave();
+    }
+
+    /// There is no descriptor behind a simulated socket.
+    fn release(&mut self, socket: SimSocket) -> io::Result<OwnedFd> {
+        self.close(socket);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn peer_addr(&self, socket: &SimSocket) -> io::Result<SocketAddr> {

@@ -32,7 +32,7 @@ use crate::config::Conformance;
 
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::build_request;
+pub use head::{blank_head, fill_head};
 pub use names::NameTable;
 pub use table::HeadTable;
 

@@ -113,7 +113,7 @@ impl Conn {
                 self.respond_to_nobody(self.is_http_10, status, date, out);
                 true
             }
-            // The machine took it for a request, `build_request` did not.
+            // The machine took it for a request, `fill_head` did not.
             (Writing::Due, Some(status)) => {
                 self.respond_to_nobody(self.was_http_10, status, date, out);
                 true

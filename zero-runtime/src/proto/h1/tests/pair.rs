@@ -8,7 +8,7 @@ use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
     BodyKind, BodyLength, Conn, Event, H1Limits, HeadTable, NameTable, Next, ParseError,
-    RespondError, SendBody, build_request,
+    RespondError, SendBody, blank_head, fill_head,
 };
 
 pub(super) const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
@@ -91,17 +91,12 @@ impl Pair {
             Event::NeedMore | Event::Blocked => return false,
             Event::Head(head) => {
                 let bytes = Bytes::copy_from_slice(&input[head.range]);
-                let headers = HeaderMap::new();
-                match build_request(bytes, &self.table, headers, &mut self.names) {
-                    Ok(request) => Said::Head {
-                        request: format!(
-                            "{} {} {:?}",
-                            request.method(),
-                            request.uri(),
-                            request.version()
-                        ),
-                        headers: request
-                            .headers()
+                let mut parts = blank_head();
+                match fill_head(bytes, &self.table, &mut self.names, &mut parts) {
+                    Ok(()) => Said::Head {
+                        request: format!("{} {} {:?}", parts.method, parts.uri, parts.version),
+                        headers: parts
+                            .headers
                             .iter()
                             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
                             .collect(),
