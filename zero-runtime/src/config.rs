@@ -61,6 +61,23 @@ pub struct Config {
     /// Time from the first byte of a request's head to its last; also from accepting to the first
     /// head. Default 30 s.
     pub head_timeout: Option<Duration>,
+    /// Span over which the rate of a request's body is judged: a peer that sends less than
+    /// [`body_rate_min`](Self::body_rate_min) over one of them, though its handler reads, is cut.
+    /// Default 30 s.
+    pub body_timeout: Option<Duration>,
+    /// Least rate of a request's body, in bytes per second. Default 240, as Kestrel's.
+    pub body_rate_min: u32,
+    /// Time from a request's head to the head of its response; then the handler is dropped, the
+    /// request answered 503 and the connection closed. Default `None`: a handler takes what it
+    /// needs. A handler that blocks its thread cannot be dropped before it is done.
+    pub request_timeout: Option<Duration>,
+    /// Requests served on one connection; the last one's response says that it is the last.
+    /// Default `None`: no limit.
+    pub requests_per_connection_max: Option<u32>,
+    /// Connections of one peer, over all shards; further ones are answered 503 and closed. A peer is
+    /// an IPv4 address or an IPv6 network of 64 bits. Default `None`: no limit. Mind that behind a
+    /// proxy all clients are one peer.
+    pub connections_per_peer_max: Option<u32>,
     /// Time an idle connection is kept after a response. Default 75 s.
     pub keep_alive_timeout: Option<Duration>,
     /// Time without a single byte taken by a peer that has bytes to take; it is cut once that has
@@ -104,6 +121,11 @@ impl Default for Config {
             request_window_bytes: 256 * 1024,
             response_window_bytes: 256 * 1024,
             head_timeout: Some(Duration::from_secs(30)),
+            body_timeout: Some(Duration::from_secs(30)),
+            body_rate_min: 240,
+            request_timeout: None,
+            requests_per_connection_max: None,
+            connections_per_peer_max: None,
             keep_alive_timeout: Some(Duration::from_secs(75)),
             write_timeout: Some(Duration::from_secs(60)),
             linger_timeout: Duration::from_secs(2),
@@ -151,6 +173,11 @@ setters! {
     request_window_bytes: usize,
     response_window_bytes: usize,
     head_timeout: impl Into<Option<Duration>>,
+    body_timeout: impl Into<Option<Duration>>,
+    body_rate_min: u32,
+    request_timeout: impl Into<Option<Duration>>,
+    requests_per_connection_max: impl Into<Option<u32>>,
+    connections_per_peer_max: impl Into<Option<u32>>,
     keep_alive_timeout: impl Into<Option<Duration>>,
     write_timeout: impl Into<Option<Duration>>,
     linger_timeout: Duration,
@@ -240,6 +267,11 @@ mod tests {
         assert_eq!(config.request_window_bytes, 262_144);
         assert_eq!(config.response_window_bytes, 262_144);
         assert_eq!(config.head_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(config.body_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(config.body_rate_min, 240);
+        assert_eq!(config.request_timeout, None);
+        assert_eq!(config.requests_per_connection_max, None);
+        assert_eq!(config.connections_per_peer_max, None);
         assert_eq!(config.keep_alive_timeout, Some(Duration::from_secs(75)));
         assert_eq!(config.write_timeout, Some(Duration::from_secs(60)));
         assert_eq!(config.linger_timeout, Duration::from_secs(2));

@@ -20,6 +20,8 @@ pub enum BodyError {
     Incomplete,
     /// The peer's chunked coding or trailers were malformed, or over a limit.
     Invalid,
+    /// The peer sent less than `Config::body_rate_min` asks for; the connection will be closed.
+    TooSlow,
     /// The server ended the connection: shutdown, or a timeout.
     Cancelled,
 }
@@ -37,6 +39,7 @@ impl Error for BodyError {
                 &Cause("the connection was closed before the request body was complete")
             }
             BodyError::Invalid => &Cause("the request body's chunks or trailers are malformed"),
+            BodyError::TooSlow => &Cause("the request body came too slowly"),
             BodyError::Cancelled => {
                 &Cause("the server closed the connection while the request body came")
             }
@@ -61,6 +64,7 @@ impl From<BodyError> for io::Error {
         let kind = match error {
             BodyError::Incomplete => io::ErrorKind::UnexpectedEof,
             BodyError::Invalid => io::ErrorKind::InvalidData,
+            BodyError::TooSlow => io::ErrorKind::TimedOut,
             BodyError::Cancelled => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, error)

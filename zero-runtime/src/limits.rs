@@ -73,6 +73,17 @@ impl Config {
             request_window_bytes: self.request_window_bytes,
             response_window_bytes: self.response_window_bytes,
             head_timeout_ns: cutting("head_timeout", self.head_timeout)?,
+            body_timeout_ns: cutting("body_timeout", self.body_timeout)?,
+            body_rate_min: self.body_rate_min,
+            request_timeout_ns: cutting("request_timeout", self.request_timeout)?,
+            requests_per_connection_max: at_least_one(
+                "requests_per_connection_max",
+                self.requests_per_connection_max,
+            )?,
+            connections_per_peer_max: at_least_one(
+                "connections_per_peer_max",
+                self.connections_per_peer_max,
+            )?,
             keep_alive_timeout_ns: cutting("keep_alive_timeout", self.keep_alive_timeout)?,
             write_timeout_ns: cutting("write_timeout", self.write_timeout)?,
             linger_timeout_ns: nanoseconds(self.linger_timeout),
@@ -142,6 +153,16 @@ pub struct Limits {
     pub response_window_bytes: usize,
     /// Time for a whole request head; never zero.
     pub head_timeout_ns: Option<u64>,
+    /// Span over which a body's rate is judged; never zero.
+    pub body_timeout_ns: Option<u64>,
+    /// Least bytes of a body per second.
+    pub body_rate_min: u32,
+    /// Time until a response begins; never zero.
+    pub request_timeout_ns: Option<u64>,
+    /// Requests served on one connection; never zero.
+    pub requests_per_connection_max: Option<u32>,
+    /// Connections of one peer, over all shards; never zero.
+    pub connections_per_peer_max: Option<u32>,
     /// Time between two requests; never zero.
     pub keep_alive_timeout_ns: Option<u64>,
     /// Time without a byte taken; never zero.
@@ -310,6 +331,16 @@ fn cutting(field: &str, timeout: Option<Duration>) -> io::Result<Option<u64>> {
         )));
     }
     Ok(timeout.map(nanoseconds))
+}
+
+/// A limit that is off unless it is set: zero would serve nobody.
+fn at_least_one(field: &str, limit: Option<u32>) -> io::Result<Option<u32>> {
+    if limit == Some(0) {
+        return Err(invalid(format!(
+            "Config::{field} is zero, which would serve nobody; set None to turn it off, or at least 1"
+        )));
+    }
+    Ok(limit)
 }
 
 /// Times of more than 584 years are cut to that.

@@ -91,6 +91,12 @@ counters! {
     timeouts_head,
     /// Idle connections closed.
     timeouts_keep_alive,
+    /// Request bodies that came too slowly; their connections were closed.
+    timeouts_body,
+    /// Requests whose response did not begin in time; answered 503, their connections closed.
+    timeouts_request,
+    /// Connections refused because their peer had too many.
+    peers_over_limit,
     /// Connections closed because the peer took no byte in time.
     timeouts_write,
     /// Bodies, of requests or responses, that ended in an error.

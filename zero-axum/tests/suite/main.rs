@@ -11,6 +11,7 @@ mod connections;
 mod handlers;
 #[cfg(feature = "http2")]
 mod http2;
+mod limits;
 mod listeners;
 mod malformed;
 mod runtimes;

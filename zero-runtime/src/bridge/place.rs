@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::inbox::Inbox;
+use super::peers::Ticket;
 
 /// How many of a shard's places are in use elsewhere.
 pub(crate) struct Away {
@@ -27,27 +28,36 @@ impl Away {
     }
 
     /// Takes one more place.
-    pub(crate) fn place(self: &Arc<Self>) -> Place {
+    pub(crate) fn place(self: &Arc<Self>, ticket: Option<Box<Ticket>>) -> Place {
         // Only its own value counts.
         self.count.fetch_add(1, Ordering::Relaxed);
-        Place(Some(self.clone()))
+        Place {
+            away: Some(self.clone()),
+            _ticket: ticket,
+        }
     }
 }
 
 /// A connection's place among those its shard may have (`Config::connections_max`). Free again when
 /// dropped: keep it for as long as the socket is open.
-pub struct Place(Option<Arc<Away>>);
+pub struct Place {
+    away: Option<Arc<Away>>,
+    _ticket: Option<Box<Ticket>>,
+}
 
 impl Place {
     /// One that counts nowhere.
     pub(crate) fn nowhere() -> Self {
-        Place(None)
+        Place {
+            away: None,
+            _ticket: None,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(away) = &self.0 {
+        if let Some(away) = &self.away {
             // Pairs with the load in `Away::count`.
             away.count.fetch_sub(1, Ordering::Release);
             away.inbox.place_freed();
@@ -70,7 +80,7 @@ mod tests {
     fn a_dropped_place_is_free_and_the_shard_hears_of_it() {
         let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
         let away = Away::new(inbox.clone());
-        let (first, second) = (away.place(), away.place());
+        let (first, second) = (away.place(None), away.place(None));
         assert_eq!((away.count(), inbox.is_empty()), (2, true));
         drop(first);
         drop(second);

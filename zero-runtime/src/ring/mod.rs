@@ -92,7 +92,9 @@ pub trait Ring {
     fn arm_accept(&mut self, listener: ListenerId);
     /// Asks that accepting ends; an `Accepted` without `more` follows if it was armed.
     fn cancel_accept(&mut self, listener: ListenerId);
-    /// Closes a listener: later connects are refused. Accepting must have ended.
+    /// Takes a connection that already waits, if there is one. Accepting must have ended.
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<Self::Socket>;
+    /// Closes a listener: later connects are refused, what waits is reset. Accepting must have ended.
     fn close_listener(&mut self, listener: ListenerId);
 
     /// Receives into buffers the kernel picks, until told otherwise.

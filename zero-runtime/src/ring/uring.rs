@@ -467,6 +467,20 @@ impl Ring for Uring {
         }
     }
 
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<OwnedFd> {
+        let state = &self.listeners[listener.0 as usize];
+        assert!(!state.armed, "nobody else accepts");
+        let socket = SockRef::from(state.socket.as_ref()?);
+        // The queue may be shared with others, who empty it at the same time: never block on it, and
+        // leave it blocking for those whom we inherited it from.
+        socket.set_nonblocking(true).ok()?;
+        let accepted = socket.accept();
+        let _ = socket.set_nonblocking(false);
+        let (accepted, _) = accepted.ok()?;
+        // Accepted without the listener's flags on Linux: it blocks, as a ring wants it.
+        Some(accepted.into())
+    }
+
     fn close_listener(&mut self, listener: ListenerId) {
         let state = &mut self.listeners[listener.0 as usize];
         assert!(

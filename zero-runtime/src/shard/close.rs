@@ -1,5 +1,5 @@
 //! How connections end: terminate (ask for nothing more), join (wait until nothing is in
-//! flight), close (give socket and slot back); and the deadlines and phases that end them.
+//! flight), close (give socket and slot back); how they leave; and the phases that end them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,6 +27,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.carry = Carry::default();
         conn.incoming = Incoming::Nothing;
         conn.wait_for(ReadWait::Nothing, NEVER);
+        conn.request_deadline_ns = NEVER;
         self.close_if_done(key);
     }
 
@@ -88,6 +89,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.carry = Carry::default();
         conn.wait_for(ReadWait::Nothing, NEVER);
         conn.write_deadline_ns = NEVER;
+        conn.request_deadline_ns = NEVER;
         let out = conn.out.take();
         let sending = conn.is_sending();
         if matches!(conn.recv, Recv::Multishot | Recv::Direct | Recv::Lent) {
@@ -131,6 +133,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.destination = Some(destination);
         conn.incoming = Incoming::Nothing;
         conn.wait_for(ReadWait::Nothing, NEVER);
+        conn.request_deadline_ns = NEVER;
     }
 
     fn hand_over(&mut self, key: Key) {
@@ -141,7 +144,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.counters.connections_handed_over.add(1);
         let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
         let upgraded = self.ring.release(conn.socket);
-        let place = self.away.place();
+        let place = self.away.place(conn.ticket);
         let upgraded = upgraded.map(|socket| Upgraded {
             socket,
             read_ahead,
@@ -190,81 +193,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    pub(super) fn handle_deadlines(&mut self) {
-        self.retry_accept();
-        self.end_patience();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.poll(self.now.mono_ns, &mut due);
-        for key in due.drain(..) {
-            self.handle_timer(key);
-        }
-        self.due = due;
-    }
-
-    fn handle_timer(&mut self, key: Key) {
-        let now_ns = self.now.mono_ns;
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        if now_ns < conn.timer_at_ns {
-            // An entry made before an earlier one was needed; that one has taken over.
-            return;
-        }
-        conn.timer_at_ns = NEVER;
-        if conn.write_deadline_ns <= now_ns {
-            self.handle_write_check(key);
-        } else if conn.read_deadline_ns <= now_ns && conn.unsent_bytes() > 0 {
-            // It is still reading answers; the write side has a deadline of its own.
-            let wait = conn.read_wait;
-            let timeout_ns = match wait {
-                ReadWait::Head => self.limits.head_timeout_ns,
-                _ => self.limits.keep_alive_timeout_ns,
-            };
-            let deadline_ns = self.deadline_after(timeout_ns);
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.wait_for(wait, deadline_ns);
-            }
-        } else if conn.read_deadline_ns <= now_ns {
-            match conn.read_wait {
-                ReadWait::Head => self.counters.timeouts_head.add(1),
-                ReadWait::KeepAlive => self.counters.timeouts_keep_alive.add(1),
-                ReadWait::Nothing | ReadWait::Linger => {}
-            }
-            self.terminate(key);
-        }
-        self.settle(key);
-    }
-
-    /// When a blocked send is next looked at: twice within its timeout.
-    pub(super) fn next_write_check_ns(&self) -> u64 {
-        self.deadline_after(self.limits.write_timeout_ns.map(|ns| ns / 2))
-    }
-
-    /// A send has been blocked for a while. A peer that has taken nothing at two looks in a row
-    /// is cut; one that takes little by little is not.
-    fn handle_write_check(&mut self, key: Key) {
-        let next_ns = self.next_write_check_ns();
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        let now = self.ring.unacknowledged_bytes(&conn.socket);
-        let (before, same) = conn.unacknowledged;
-        let same = match before == now {
-            true => same + 1,
-            false => 0,
-        };
-        conn.unacknowledged = (now, same);
-        // Where the ring cannot tell, the first look finds no difference.
-        let looks = if now.is_some() { 2 } else { 1 };
-        if same < looks {
-            conn.write_deadline_ns = next_ns;
-            return;
-        }
-        self.counters.timeouts_write.add(1);
-        self.ring.reset_on_close(&conn.socket);
-        self.terminate(key);
-    }
-
     /// Does what a change of the server's phase asks of this shard.
     pub(super) fn follow_phase(&mut self) {
         let phase = self.lifecycle.phase();
@@ -285,14 +213,21 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A connection between requests closes; one with a request closes behind its response.
+    /// A connection between requests closes; one with a request closes behind its response; one
+    /// that has not asked yet has a moment to do so.
     fn drain(&mut self, key: Key) {
+        let last_head_ns = self.deadline_after(Some(self.last_head_ns()));
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         conn.h1.close_after_response();
         if !matches!(conn.exchange, Exchange::Idle) || conn.state != State::Open {
             return;
+        }
+        // What it asks may be on its way, or unread: it came as the server still accepted.
+        if conn.requests == 0 && conn.service.is_some() && !conn.read_closed {
+            conn.wait_for(ReadWait::Head, last_head_ns);
+            return self.arm_timer(key);
         }
         match conn.unsent_bytes() {
             0 => self.terminate(key),

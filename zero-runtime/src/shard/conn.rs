@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::PendingCall;
 use crate::bridge::inbox::ConnSignal;
+use crate::bridge::peers::Ticket;
 use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
 use crate::error::BoxError;
@@ -78,6 +79,8 @@ pub(super) enum Exchange {
 pub(super) enum ReadWait {
     /// Nothing is waited for, or the handler is.
     Nothing,
+    /// So much of a body that its rate is not too low.
+    Body,
     /// A whole head, from the connection's or the head's first byte on.
     Head,
     /// The first byte of the next request.
@@ -92,6 +95,14 @@ pub(super) enum Destination {
     Upgrade(UpgradeSender),
     /// An HTTP/2 server.
     Http2,
+}
+
+/// The span over which the rate of a body is judged next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct BodySpan {
+    pub(super) bytes: u64,
+    /// Receiving was not always welcome in it: the peer is not to blame for its rate.
+    pub(super) is_excused: bool,
 }
 
 /// The result of a maker that had to wait.
@@ -119,8 +130,6 @@ pub(super) struct Conn<K, S> {
     pub(super) read_closed: bool,
     /// Who has the connection when it leaves, if it may.
     pub(super) destination: Option<Destination>,
-    /// No request has come yet.
-    pub(super) is_fresh: bool,
     /// What the peer sends cannot be understood any more.
     pub(super) deaf: bool,
     /// Has sent large bodies: worth receiving them where they will lie.
@@ -131,6 +140,13 @@ pub(super) struct Conn<K, S> {
     pub(super) read_wait: ReadWait,
     pub(super) read_deadline_ns: u64,
     pub(super) write_deadline_ns: u64,
+    /// When the response is to have begun.
+    pub(super) request_deadline_ns: u64,
+    pub(super) body_span: BodySpan,
+    /// Requests that have come.
+    pub(super) requests: u32,
+    /// Its place among its peer's connections, where they are counted.
+    pub(super) ticket: Option<Box<Ticket>>,
     /// What the peer had not acknowledged when that was last looked at, and how often it has
     /// been the same since. A blocked send tells nothing until a good part of it is taken.
     pub(super) unacknowledged: (Option<u32>, u8),
@@ -155,7 +171,6 @@ impl<K, S> Conn<K, S> {
             recv: Recv::Idle,
             read_closed: false,
             destination: None,
-            is_fresh: true,
             deaf: false,
             bulky: false,
             dirty: false,
@@ -163,6 +178,10 @@ impl<K, S> Conn<K, S> {
             read_wait: ReadWait::Nothing,
             read_deadline_ns: NEVER,
             write_deadline_ns: NEVER,
+            request_deadline_ns: NEVER,
+            body_span: BodySpan::default(),
+            requests: 0,
+            ticket: None,
             unacknowledged: (None, 0),
             timer_at_ns: NEVER,
         }
@@ -199,7 +218,8 @@ impl<K, S> Conn<K, S> {
     }
 
     pub(super) fn deadline_ns(&self) -> u64 {
-        self.read_deadline_ns.min(self.write_deadline_ns)
+        let io = self.read_deadline_ns.min(self.write_deadline_ns);
+        io.min(self.request_deadline_ns)
     }
 
     pub(super) fn wait_for(&mut self, wait: ReadWait, deadline_ns: u64) {

@@ -5,7 +5,8 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::conn::{Collected, Destination, Incoming, ReadWait, Recv, State};
+use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, State};
+use super::deadline::after;
 use super::{Exchange, PendingCall, Shard};
 use crate::error::BodyError;
 use crate::proto::h1::{self, Eof, Event, ParseError};
@@ -130,6 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         let received = *result.as_ref().unwrap_or(&0);
         self.counters.bytes_in.add(received as u64);
+        conn.body_span.bytes += received as u64;
         let mut at = buf.len() - received;
         // The machine only counts: what it calls data lies where it belongs.
         loop {
@@ -303,13 +305,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let Err(error) = h1::fill_head(shared, &self.table, &mut self.names, parts) {
             return self.handle_parse_error(key, error);
         }
+        let now_ns = self.now.mono_ns;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         debug_assert!(matches!(conn.exchange, Exchange::Idle));
         self.counters.requests.add(1);
         conn.exchange = Exchange::Queued;
-        conn.is_fresh = false;
+        conn.requests = conn.requests.saturating_add(1);
+        if self.limits.requests_per_connection_max == Some(conn.requests) {
+            conn.h1.close_after_response();
+        }
         if head.upgrade {
             let (sender, on_upgrade) = OnUpgrade::new();
             conn.destination = Some(Destination::Upgrade(sender));
@@ -318,7 +324,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
             conn.bulky = true;
         }
-        conn.wait_for(ReadWait::Nothing, super::NEVER);
+        conn.request_deadline_ns = after(now_ns, self.limits.request_timeout_ns);
+        match head.body {
+            h1::BodyKind::None => conn.wait_for(ReadWait::Nothing, super::NEVER),
+            _ => {
+                let deadline_ns = after(now_ns, self.limits.body_timeout_ns);
+                conn.wait_for(ReadWait::Body, deadline_ns);
+                conn.body_span = BodySpan::default();
+            }
+        }
         call.conn = key;
         call.impatient = false;
         call.kind = head.body;
@@ -332,6 +346,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        conn.body_span.bytes += piece.len() as u64;
         let arena = &mut self.arena;
         let share = || whole.unwrap_or_else(|| arena.copy(piece));
         match &mut conn.incoming {
@@ -353,10 +368,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// The body has come to its end, or to one that is not its own.
-    fn end_body(&mut self, key: Key, ended: Result<Option<Box<HeaderMap>>, BodyError>) {
+    pub(super) fn end_body(&mut self, key: Key, ended: Result<Option<Box<HeaderMap>>, BodyError>) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.read_wait == ReadWait::Body {
+            conn.wait_for(ReadWait::Nothing, super::NEVER);
+        }
         match &mut conn.incoming {
             Incoming::Nothing | Incoming::Skipping => {}
             Incoming::Collecting(number) => {
@@ -380,7 +398,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if error == ParseError::Http2 && conn.is_fresh && M::SPEAKS_HTTP2 {
+        if error == ParseError::Http2 && conn.requests == 0 && M::SPEAKS_HTTP2 {
             return self.leave(key, Destination::Http2);
         }
         self.counters.parse_errors.add(1);
@@ -438,9 +456,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// A deadline this long from now, if there is to be one.
     pub(super) fn deadline_after(&self, timeout_ns: Option<u64>) -> u64 {
-        match timeout_ns {
-            Some(ns) => self.now.mono_ns.saturating_add(ns),
-            None => super::NEVER,
-        }
+        after(self.now.mono_ns, timeout_ns)
     }
 }

@@ -9,6 +9,7 @@ mod accept;
 mod call;
 mod close;
 mod conn;
+mod deadline;
 mod failure;
 mod input;
 mod output;
@@ -24,6 +25,7 @@ use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
+use crate::bridge::peers::Peers;
 use crate::bridge::place::Away;
 use crate::driver::Driver;
 use crate::error::BodyError;
@@ -75,6 +77,8 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) ports: Vec<ShardPort<M::Service>>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Where there is a limit to connections of one peer.
+    pub(crate) peers: Option<Arc<Peers>>,
     pub(crate) counters: Arc<ShardCounters>,
 }
 
@@ -139,6 +143,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// Places of connections that have left.
     away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
+    peers: Option<Arc<Peers>>,
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
     table: HeadTable,
@@ -191,6 +196,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
             lifecycle: seed.lifecycle,
+            peers: seed.peers,
             counters: seed.counters,
             spare_driver: None,
             table: HeadTable::new(limits.headers_max),
@@ -359,6 +365,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.ring.cancel_recv(key);
             }
             (Recv::Multishot, Want::Pause) => {
+                conn.body_span.is_excused = true;
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);

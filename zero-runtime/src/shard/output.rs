@@ -194,6 +194,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
         conn.begun = None;
+        conn.request_deadline_ns = super::NEVER;
         if let Some(destination) = conn.destination.take()
             && conn.h1.is_upgraded()
         {

@@ -272,6 +272,18 @@ impl Ring for SimRing {
         self.stage(Op::CancelAccept(listener.0 as usize));
     }
 
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<SimSocket> {
+        assert!(!self.listener.accepting, "accepting must have ended");
+        let mut world = self.world.borrow_mut();
+        let kernel = &mut world.kernel;
+        let sock = kernel.listeners[listener.0 as usize].backlog.pop_front()?;
+        kernel.accepted += 1;
+        kernel
+            .trace
+            .say(|| format!("{sock}: accepted from the backlog"));
+        Some(SimSocket(sock))
+    }
+
     fn close_listener(&mut self, listener: ListenerId) {
         assert!(
             !self.listener.accepting,

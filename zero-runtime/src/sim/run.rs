@@ -75,6 +75,7 @@ impl Run {
             ports,
             inbox,
             lifecycle,
+            peers: None,
             counters: counters.clone(),
         };
         Run {

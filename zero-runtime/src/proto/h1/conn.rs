@@ -262,6 +262,11 @@ impl Conn {
         is_due
     }
 
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub fn owes_continue(&self) -> bool {
+        self.continue_due
+    }
+
     /// How the connection goes on; to be asked when the response is complete. After [`Next::Keep`]
     /// the machine is ready for the next request, whose bytes may have been waiting.
     #[inline]

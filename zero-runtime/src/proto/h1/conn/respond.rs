@@ -135,6 +135,16 @@ impl Conn {
         self.write_bare(status, date, out);
     }
 
+    /// Answers with `status`, though no request asks for it, and closes: a peer that was too slow to
+    /// ask, or is not to.
+    #[cold]
+    pub fn turn_away(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        debug_assert!(matches!(self.writing, Writing::Idle));
+        self.reading = Reading::Closed;
+        self.keep_alive = false;
+        self.respond_to_nobody(self.is_http_10, status, date, out);
+    }
+
     /// Whether anything of the present response is written.
     pub fn response_begun(&self) -> bool {
         matches!(self.writing, Writing::Body(_) | Writing::Complete)
