@@ -33,6 +33,9 @@ mod body;
 mod bridge;
 mod cpus;
 mod driver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pool;
 mod proto;
 mod ring;

@@ -1,5 +1,8 @@
 //! Makes up what a client might send: requests from parts that are mostly right, then damage, then
 //! cuts. A pure function of a seed.
+//!
+//! Left out is what is not the same twice under hyper, or need not be: a response that fails behind its
+//! first pieces (all, some or none of them may be sent), and tunnels, whose bytes are nobody's.
 
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use crate::requests::BYE;
 use crate::rng::Rng;
 
 const METHODS: &[&str] = &[
-    "GET", "GET", "GET", "POST", "POST", "POST", "HEAD", "PUT", "OPTIONS", "BREW", "get", "CONNECT",
+    "GET", "GET", "GET", "POST", "POST", "POST", "HEAD", "PUT", "OPTIONS", "BREW", "get",
 ];
 
 const TARGETS: &[&str] = &[
@@ -36,8 +39,6 @@ const TARGETS: &[&str] = &[
     "/says/1.0",
     "/nowhere",
     "/chunked",
-    "/short",
-    "/err/0",
     "http://h/info",
     "*",
     "foo",

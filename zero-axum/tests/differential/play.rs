@@ -93,6 +93,7 @@ pub(crate) fn play(addr: SocketAddr, steps: &[Step], quiet: Duration) -> Heard {
         stream: Some(stream),
         heard: Vec::new(),
         end: None,
+        was_reset: false,
     };
     for step in steps {
         player.step(step);
@@ -109,6 +110,7 @@ struct Player {
     stream: Option<TcpStream>,
     heard: Vec<u8>,
     end: Option<End>,
+    was_reset: bool,
 }
 
 impl Player {
@@ -117,8 +119,9 @@ impl Player {
             return;
         };
         match step {
-            // A server that has closed does not take more; what it said before counts.
-            Step::Send(bytes) => drop(stream.write_all(bytes)),
+            // A server that has closed does not take more; what it said before counts. A reset is
+            // told once: here, or to who reads.
+            Step::Send(bytes) => self.was_reset |= stream.write_all(bytes).is_err(),
             Step::Pause(time) => std::thread::sleep(*time),
             Step::Await(what) => self.listen(PATIENCE, |heard| {
                 heard.windows(what.len()).any(|at| at == what.as_bytes())
@@ -143,6 +146,7 @@ impl Player {
         while self.end.is_none() && !is_enough(&self.heard) {
             assert!(Instant::now() < deadline, "a response without end");
             match stream.read(&mut buffer) {
+                Ok(0) if self.was_reset => self.end = Some(End::Reset),
                 Ok(0) => self.end = Some(End::Fin),
                 Ok(got) => self.heard.extend_from_slice(&buffer[..got]),
                 Err(error) if is_gone(&error) => self.end = Some(End::Reset),

@@ -183,7 +183,6 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![get("/err/later"), Step::Await("piece"), Step::HalfClose],
         ),
         ("an error after a piece was sent", vec![get("/err/later")]),
-        ("an error behind three pieces", vec![get("/err/3")]),
         (
             "pipelined behind a slow one",
             vec![get("/slow"), get("/"), bye()],

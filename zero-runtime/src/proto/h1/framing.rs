@@ -110,7 +110,7 @@ pub(super) fn frame(
         }
     }
     if is_strict {
-        target::check(head, table, seen.host)?;
+        target::check(method, head, table, seen.host)?;
     }
     seen.conclude(method, table.is_http_11)
 }

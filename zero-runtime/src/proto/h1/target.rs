@@ -4,6 +4,7 @@
 use std::net::Ipv6Addr;
 
 use super::ParseError;
+use super::framing::MethodKind;
 use super::table::{HeadTable, Span};
 
 /// Checks the target of the head that `table` describes, given its one and valid `Host`, if any.
@@ -12,7 +13,12 @@ use super::table::{HeadTable, Span};
 /// [`ParseError::Host`] if it is missing where it must not be, or names another host than the target;
 /// [`ParseError::Target`] if the target has none of the four forms.
 #[inline]
-pub(super) fn check(head: &[u8], table: &HeadTable, host: Option<Span>) -> Result<(), ParseError> {
+pub(super) fn check(
+    method: MethodKind,
+    head: &[u8],
+    table: &HeadTable,
+    host: Option<Span>,
+) -> Result<(), ParseError> {
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     //# A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
     //# request message that lacks a Host header field
@@ -24,10 +30,10 @@ pub(super) fn check(head: &[u8], table: &HeadTable, host: Option<Span>) -> Resul
     if target.contains(&b'#') {
         return Err(ParseError::Target);
     }
-    match (table.method(head), target) {
-        (b"CONNECT", _) => check_tunnel(target),
-        (_, [b'/', ..]) => Ok(()),
-        (b"OPTIONS", b"*") => Ok(()),
+    match target {
+        _ if method == MethodKind::Connect => check_tunnel(target),
+        [b'/', ..] => Ok(()),
+        b"*" if table.method(head) == b"OPTIONS" => Ok(()),
         _ => check_absolute(target, host.map(|host| host.of(head))),
     }
 }
