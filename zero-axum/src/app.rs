@@ -6,10 +6,13 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use tower_service::Service;
 use zero_runtime::service::HttpService;
+use zero_runtime::upgrade::OnUpgrade;
 use zero_runtime::{BoxError, RequestBody};
+
+use crate::upgrade::hyper_upgrade;
 
 /// The service of one connection: any cloneable `tower::Service<Request<axum::body::Body>>`.
 ///
@@ -95,9 +98,21 @@ impl<A: Application> HttpService for AppService<A> {
     }
 
     #[inline]
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
-        let (parts, ()) = head.into_parts();
-        self.0.call(Request::from_parts(parts, axum_body(body)))
+    fn call(&mut self, mut head: request::Parts, body: RequestBody) -> Self::Future {
+        if !head.extensions.is_empty() {
+            offer_upgrade(&mut head);
+        }
+        self.0.call(Request::from_parts(head, axum_body(body)))
+    }
+}
+
+/// A request that may be upgraded says so in hyper's type, which axum and its like look for.
+#[cold]
+fn offer_upgrade(head: &mut request::Parts) {
+    if let Some(upgrade) = head.extensions.remove::<OnUpgrade>()
+        && let Some(upgrade) = hyper_upgrade(upgrade)
+    {
+        head.extensions.insert(upgrade);
     }
 }
 

@@ -82,6 +82,8 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     if limits.headers_max != HYPER_HEADERS_MAX {
         http1.max_headers(limits.headers_max);
     }
+    #[cfg(feature = "http2")]
+    builder.http2().enable_connect_protocol();
     builder
 }
 
@@ -210,7 +212,7 @@ async fn serve_http<A: Application>(
 }
 
 /// Waits until the server is in `phase`, or past it.
-async fn until(lifecycle: &Lifecycle, phase: Phase) {
+pub(crate) async fn until(lifecycle: &Lifecycle, phase: Phase) {
     let mut phases = lifecycle.watch();
     // The sender lives in `lifecycle`, so waiting cannot fail.
     let _ = phases.wait_for(|now| *now >= phase).await;

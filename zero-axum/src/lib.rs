@@ -30,7 +30,8 @@
 //! Handlers live on a multi-thread tokio runtime: the one [`serve`] is called in, or one of its own
 //! when there is none or only a current-thread one. `tokio::spawn`, timers, sockets,
 //! `spawn_blocking` and `block_in_place` work as under `axum::serve`. A handler whose client goes
-//! away is dropped; a handler that panics closes its own connection, nothing else.
+//! away is dropped; a handler that panics is answered for with a 500, if nothing of its response was
+//! sent, and ends its own connection, nothing else.
 //!
 //! # Shutting down
 //!
@@ -42,9 +43,13 @@
 
 mod app;
 mod fallback;
+#[cfg(feature = "http2")]
+mod http2;
 mod listener;
 mod make;
 mod serve;
+mod stream;
+mod upgrade;
 
 pub use app::{AppService, Application};
 pub use listener::IntoIo;
@@ -52,6 +57,6 @@ pub use make::{IncomingStream, MakePerConnection, Maker, SameForAll};
 pub use serve::{AsMakeService, AsService, IntoApp, serve};
 
 pub use zero_runtime::{
-    Backend, BackendChoice, BodyError, BoxError, Config, Dispatch, EndpointId, Io, RequestBody,
-    Serving, ShutdownHandle, Stats, Toggle,
+    Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
+    EndpointId, Io, RequestBody, Serving, ShutdownHandle, Stats, Toggle,
 };

@@ -91,6 +91,17 @@ impl<A> SameForAll<A> {
 impl<A: Application> MakeHttpService for SameForAll<A> {
     type Service = AppService<A>;
     const WANTS_PEER_ADDR: bool = false;
+    const SPEAKS_HTTP2: bool = cfg!(feature = "http2");
+
+    #[cfg(feature = "http2")]
+    fn serve_http2(
+        &mut self,
+        service: Self::Service,
+        conn: zero_runtime::upgrade::Upgraded,
+        lifecycle: Arc<zero_runtime::lifecycle::Lifecycle>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        crate::http2::serve(service, conn, lifecycle)
+    }
 
     fn make(&mut self, _conn: ConnInfo) -> Made<Self::Service> {
         Made::Ready(self.0.clone())
@@ -129,6 +140,17 @@ impl<M> Clone for MakePerConnection<M> {
 impl<M: Maker> MakeHttpService for MakePerConnection<M> {
     type Service = AppService<M::App>;
     const WANTS_PEER_ADDR: bool = true;
+    const SPEAKS_HTTP2: bool = cfg!(feature = "http2");
+
+    #[cfg(feature = "http2")]
+    fn serve_http2(
+        &mut self,
+        service: Self::Service,
+        conn: zero_runtime::upgrade::Upgraded,
+        lifecycle: Arc<zero_runtime::lifecycle::Lifecycle>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        crate::http2::serve(service, conn, lifecycle)
+    }
 
     fn make(&mut self, conn: ConnInfo) -> Made<Self::Service> {
         // Whatever registers this waker is polled again by the one who gets `Made::Later`.

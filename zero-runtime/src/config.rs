@@ -43,6 +43,22 @@ pub struct Config {
     /// Longest request target accepted, in bytes; longer ones are answered 414. Default 65,534,
     /// the most an `http::Uri` holds.
     pub uri_bytes_max: usize,
+    /// The extensions of one chunked body stay below this many bytes, blanks before them included;
+    /// more are an error of the body. Default 16 KiB, as hyper's.
+    pub chunk_extension_bytes_max: usize,
+    /// A request's trailer section stays below this many bytes; more are an error of the body.
+    /// Default 16 KiB, as hyper's.
+    pub trailer_bytes_max: usize,
+    /// Most fields of a trailer section; more are an error of the body. Default 100, as hyper's.
+    pub trailers_max: usize,
+    /// What becomes of a handler whose client goes away. Default [`Disconnect::Cancel`].
+    pub disconnect: Disconnect,
+    /// Whether a client that ends its side of the connection behind a complete request still wants
+    /// its answer, however long the handler takes. Default false: as under hyper, a handler that
+    /// waits is dropped then, because most clients that do this have gone.
+    pub half_close: bool,
+    /// Whose rules requests are held to. Default [`Conformance::Strict`].
+    pub conformance: Conformance,
     /// Bytes of a request's body read ahead of the handler. Default 256 KiB.
     pub request_window_bytes: usize,
     /// Bytes of responses queued on a connection before the body is no longer polled. Default
@@ -51,6 +67,23 @@ pub struct Config {
     /// Time from the first byte of a request's head to its last; also from accepting to the first
     /// head. Default 30 s.
     pub head_timeout: Option<Duration>,
+    /// Span over which the rate of a request's body is judged: a peer that sends less than
+    /// [`body_rate_min`](Self::body_rate_min) over one of them, though its handler reads, is cut.
+    /// Default 30 s.
+    pub body_timeout: Option<Duration>,
+    /// Least rate of a request's body, in bytes per second. Default 240, as Kestrel's.
+    pub body_rate_min: u32,
+    /// Time from a request's head to the head of its response; then the handler is dropped, the
+    /// request answered 503 and the connection closed. Default `None`: a handler takes what it
+    /// needs. A handler that blocks its thread cannot be dropped before it is done.
+    pub request_timeout: Option<Duration>,
+    /// Requests served on one connection; the last one's response says that it is the last.
+    /// Default `None`: no limit.
+    pub requests_per_connection_max: Option<u32>,
+    /// Connections of one peer, over all shards; further ones are answered 503 and closed. A peer is
+    /// an IPv4 address or an IPv6 network of 64 bits. Default `None`: no limit. Mind that behind a
+    /// proxy all clients are one peer.
+    pub connections_per_peer_max: Option<u32>,
     /// Time an idle connection is kept after a response. Default 75 s.
     pub keep_alive_timeout: Option<Duration>,
     /// Time without a single byte taken by a peer that has bytes to take; it is cut once that has
@@ -87,9 +120,20 @@ impl Default for Config {
             head_bytes_max: 417_792,
             headers_max: 100,
             uri_bytes_max: 65_534,
+            chunk_extension_bytes_max: 16 * 1024,
+            trailer_bytes_max: 16 * 1024,
+            trailers_max: 100,
+            disconnect: Disconnect::Cancel,
+            half_close: false,
+            conformance: Conformance::Strict,
             request_window_bytes: 256 * 1024,
             response_window_bytes: 256 * 1024,
             head_timeout: Some(Duration::from_secs(30)),
+            body_timeout: Some(Duration::from_secs(30)),
+            body_rate_min: 240,
+            request_timeout: None,
+            requests_per_connection_max: None,
+            connections_per_peer_max: None,
             keep_alive_timeout: Some(Duration::from_secs(75)),
             write_timeout: Some(Duration::from_secs(60)),
             linger_timeout: Duration::from_secs(2),
@@ -130,9 +174,20 @@ setters! {
     head_bytes_max: usize,
     headers_max: usize,
     uri_bytes_max: usize,
+    chunk_extension_bytes_max: usize,
+    trailer_bytes_max: usize,
+    trailers_max: usize,
+    disconnect: Disconnect,
+    half_close: bool,
+    conformance: Conformance,
     request_window_bytes: usize,
     response_window_bytes: usize,
     head_timeout: impl Into<Option<Duration>>,
+    body_timeout: impl Into<Option<Duration>>,
+    body_rate_min: u32,
+    request_timeout: impl Into<Option<Duration>>,
+    requests_per_connection_max: impl Into<Option<u32>>,
+    connections_per_peer_max: impl Into<Option<u32>>,
     keep_alive_timeout: impl Into<Option<Duration>>,
     write_timeout: impl Into<Option<Duration>>,
     linger_timeout: Duration,
@@ -154,6 +209,35 @@ pub enum Toggle {
     On,
     /// Use it where the machine offers it and it is likely to help.
     Auto,
+}
+
+/// Whose rules requests are held to.
+///
+/// The difference is listed case by case in `DIFFERENCES.md`. The hyper backend knows hyper's only.
+///
+/// # Standards
+/// RFC 9110 and RFC 9112.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Conformance {
+    /// The standard's: what it forbids, or lets a server refuse because two servers could read it
+    /// differently, is refused. A handler that panics before any of its response is sent is answered
+    /// for with a 500.
+    #[default]
+    Strict,
+    /// Those of hyper 1.12, bug for bug: for clients that need them.
+    Hyper,
+}
+
+/// What becomes of a handler whose client goes away while it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Disconnect {
+    /// It is dropped at once, wherever it waits: as under hyper.
+    #[default]
+    Cancel,
+    /// It runs to the end of its future; the response is dropped, and its body is not polled. For
+    /// handlers that must not stop half-way. What waits for a client when the server terminates is
+    /// dropped all the same.
+    Detach,
 }
 
 /// Where a handler is first polled.
@@ -198,9 +282,20 @@ mod tests {
         assert_eq!(config.head_bytes_max, 417_792);
         assert_eq!(config.headers_max, 100);
         assert_eq!(config.uri_bytes_max, 65_534);
+        assert_eq!(config.chunk_extension_bytes_max, 16_384);
+        assert_eq!(config.trailer_bytes_max, 16_384);
+        assert_eq!(config.trailers_max, 100);
+        assert_eq!(config.disconnect, Disconnect::Cancel);
+        assert!(!config.half_close);
+        assert_eq!(config.conformance, Conformance::Strict);
         assert_eq!(config.request_window_bytes, 262_144);
         assert_eq!(config.response_window_bytes, 262_144);
         assert_eq!(config.head_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(config.body_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(config.body_rate_min, 240);
+        assert_eq!(config.request_timeout, None);
+        assert_eq!(config.requests_per_connection_max, None);
+        assert_eq!(config.connections_per_peer_max, None);
         assert_eq!(config.keep_alive_timeout, Some(Duration::from_secs(75)));
         assert_eq!(config.write_timeout, Some(Duration::from_secs(60)));
         assert_eq!(config.linger_timeout, Duration::from_secs(2));

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Request, Response, StatusCode, response};
+use http::{HeaderMap, Method, Response, StatusCode, request, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -45,7 +45,7 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<S: HttpService> {
         Idle,
-        Waiting { service: S, call: Option<(Request<()>, RequestBody)> },
+        Waiting { service: S, call: Option<(request::Parts, RequestBody)> },
         Calling { #[pin] future: S::Future },
         Sending { #[pin] body: S::Body },
     }
@@ -69,9 +69,9 @@ impl<S: HttpService> Driver<S> {
     }
 
     /// Begins a call that is to be polled later.
-    pub(crate) fn start(self: Pin<&mut Self>, service: S, head: Request<()>, body: RequestBody) {
+    pub(crate) fn start(self: Pin<&mut Self>, service: S, head: request::Parts, body: RequestBody) {
         let mut this = self.project();
-        *this.is_head = head.method() == Method::HEAD;
+        *this.is_head = head.method == Method::HEAD;
         let call = Some((head, body));
         this.stage.set(Stage::Waiting { service, call });
     }
@@ -81,7 +81,7 @@ impl<S: HttpService> Driver<S> {
     pub(crate) fn start_now(
         mut self: Pin<&mut Self>,
         mut service: S,
-        head: Request<()>,
+        head: request::Parts,
         body: RequestBody,
         cx: &mut Context<'_>,
         sink: &mut impl Sink,
@@ -95,7 +95,7 @@ impl<S: HttpService> Driver<S> {
             Poll::Ready(Ok(())) => {}
         }
         let mut this = self.as_mut().project();
-        *this.is_head = head.method() == Method::HEAD;
+        *this.is_head = head.method == Method::HEAD;
         let future = service.call(head, body);
         this.stage.set(Stage::Calling { future });
         self.poll(cx, sink)

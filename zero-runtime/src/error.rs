@@ -10,6 +10,9 @@ use std::io;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a request's body ended before its end.
+///
+/// `Display` says what hyper says, because applications send it to their clients (axum's extractors
+/// do); the cause is in [`source`](Error::source).
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BodyError {
@@ -17,29 +20,51 @@ pub enum BodyError {
     Incomplete,
     /// The peer's chunked coding or trailers were malformed, or over a limit.
     Invalid,
+    /// The peer sent less than `Config::body_rate_min` asks for; the connection will be closed.
+    TooSlow,
     /// The server ended the connection: shutdown, or a timeout.
     Cancelled,
 }
 
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str("error reading a body from connection")
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(match self {
             BodyError::Incomplete => {
-                "the connection was closed before the request body was complete"
+                &Cause("the connection was closed before the request body was complete")
             }
-            BodyError::Invalid => "the request body's chunks or trailers are malformed",
-            BodyError::Cancelled => "the server closed the connection while the request body came",
+            BodyError::Invalid => &Cause("the request body's chunks or trailers are malformed"),
+            BodyError::TooSlow => &Cause("the request body came too slowly"),
+            BodyError::Cancelled => {
+                &Cause("the server closed the connection while the request body came")
+            }
         })
     }
 }
 
-impl Error for BodyError {}
+/// What is behind an error.
+#[derive(Debug)]
+struct Cause(&'static str);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Cause {}
 
 impl From<BodyError> for io::Error {
     fn from(error: BodyError) -> Self {
         let kind = match error {
             BodyError::Incomplete => io::ErrorKind::UnexpectedEof,
             BodyError::Invalid => io::ErrorKind::InvalidData,
+            BodyError::TooSlow => io::ErrorKind::TimedOut,
             BodyError::Cancelled => io::ErrorKind::ConnectionAborted,
         };
         io::Error::new(kind, error)

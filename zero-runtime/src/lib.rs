@@ -33,6 +33,9 @@ mod body;
 mod bridge;
 mod cpus;
 mod driver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pool;
 mod proto;
 mod ring;
@@ -44,10 +47,11 @@ mod slots;
 mod sys;
 mod time;
 mod timer;
+pub mod upgrade;
 mod worker;
 
 pub use body::RequestBody;
-pub use config::{BackendChoice, Config, Dispatch, Toggle};
+pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{BackendChoice, Config, Dispatch, Toggle};
+use crate::config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
 use crate::cpus;
 
 /// Overrides [`Config::backend`].
@@ -46,6 +46,9 @@ impl Config {
         check!(self, head_bytes_max, HEAD_BYTES);
         check!(self, headers_max, HEADERS);
         check!(self, uri_bytes_max, URI_BYTES);
+        check!(self, chunk_extension_bytes_max, CHUNK_EXTENSION_BYTES);
+        check!(self, trailer_bytes_max, TRAILER_BYTES);
+        check!(self, trailers_max, HEADERS);
         check!(self, request_window_bytes, WINDOW_BYTES);
         check!(self, response_window_bytes, WINDOW_BYTES);
         let shards = self.shards_on(cores)?;
@@ -63,9 +66,26 @@ impl Config {
             head_bytes_max: self.head_bytes_max,
             headers_max: self.headers_max,
             uri_bytes_max: self.uri_bytes_max,
+            chunk_extension_bytes_max: self.chunk_extension_bytes_max,
+            trailer_bytes_max: self.trailer_bytes_max,
+            trailers_max: self.trailers_max,
+            disconnect: self.disconnect,
+            half_close: self.half_close,
+            conformance: self.conformance,
             request_window_bytes: self.request_window_bytes,
             response_window_bytes: self.response_window_bytes,
             head_timeout_ns: cutting("head_timeout", self.head_timeout)?,
+            body_timeout_ns: cutting("body_timeout", self.body_timeout)?,
+            body_rate_min: self.body_rate_min,
+            request_timeout_ns: cutting("request_timeout", self.request_timeout)?,
+            requests_per_connection_max: at_least_one(
+                "requests_per_connection_max",
+                self.requests_per_connection_max,
+            )?,
+            connections_per_peer_max: at_least_one(
+                "connections_per_peer_max",
+                self.connections_per_peer_max,
+            )?,
             keep_alive_timeout_ns: cutting("keep_alive_timeout", self.keep_alive_timeout)?,
             write_timeout_ns: cutting("write_timeout", self.write_timeout)?,
             linger_timeout_ns: nanoseconds(self.linger_timeout),
@@ -121,12 +141,34 @@ pub struct Limits {
     pub headers_max: usize,
     /// Longest request target; at most 65,534.
     pub uri_bytes_max: usize,
+    /// The extensions of one chunked body stay below this.
+    pub chunk_extension_bytes_max: usize,
+    /// A trailer section stays below this.
+    pub trailer_bytes_max: usize,
+    /// Most fields of a trailer section.
+    pub trailers_max: usize,
+    /// What becomes of a handler whose client goes away.
+    pub disconnect: Disconnect,
+    /// Whether a half-closed connection gets its answer, however long that takes.
+    pub half_close: bool,
+    /// Whose rules requests are held to.
+    pub conformance: Conformance,
     /// Body bytes read ahead of a handler.
     pub request_window_bytes: usize,
     /// Response bytes queued on a connection before its body is no longer polled.
     pub response_window_bytes: usize,
     /// Time for a whole request head; never zero.
     pub head_timeout_ns: Option<u64>,
+    /// Span over which a body's rate is judged; never zero.
+    pub body_timeout_ns: Option<u64>,
+    /// Least bytes of a body per second.
+    pub body_rate_min: u32,
+    /// Time until a response begins; never zero.
+    pub request_timeout_ns: Option<u64>,
+    /// Requests served on one connection; never zero.
+    pub requests_per_connection_max: Option<u32>,
+    /// Connections of one peer, over all shards; never zero.
+    pub connections_per_peer_max: Option<u32>,
     /// Time between two requests; never zero.
     pub keep_alive_timeout_ns: Option<u64>,
     /// Time without a byte taken; never zero.
@@ -162,7 +204,8 @@ impl Limits {
         // Sums that do not fit are worth no less than the largest number.
         let mut fixed_bytes = 0_u64;
         // The provided-buffer ring: every receive of a shard lands here.
-        fixed_bytes += u64::from(self.recv_buffers) * u64::from(self.recv_buffer_bytes);
+        fixed_bytes +=
+            u64::from(self.recv_buffers) * (u64::from(self.recv_buffer_bytes) + RECV_STAGGER_BYTES);
 
         let mut idle_bytes = 0_u64;
         // The slot itself; an idle connection holds no buffer.
@@ -173,6 +216,8 @@ impl Limits {
         busy_bytes += self.head_bytes_max as u64;
         // Its parsed fields.
         busy_bytes += (self.headers_max * HEADER_BYTES) as u64;
+        // Trailers are collected whole: like a head, and instead of one.
+        busy_bytes += self.trailer_bytes_max.saturating_sub(self.head_bytes_max) as u64;
         // One body read ahead of its handler.
         busy_bytes += self.request_window_bytes as u64;
         // Responses queued.
@@ -199,6 +244,10 @@ impl Limits {
         }
     }
 }
+
+/// Receive buffers lie this much further apart than they are long: the first lines of each, which
+/// are all that a small request touches, would else compete for the same few sets of the cache.
+pub(crate) const RECV_STAGGER_BYTES: u64 = 320;
 
 /// The memory that [`Limits`] add up to; `Display` says it in one line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -290,6 +339,16 @@ fn cutting(field: &str, timeout: Option<Duration>) -> io::Result<Option<u64>> {
     Ok(timeout.map(nanoseconds))
 }
 
+/// A limit that is off unless it is set: zero would serve nobody.
+fn at_least_one(field: &str, limit: Option<u32>) -> io::Result<Option<u32>> {
+    if limit == Some(0) {
+        return Err(invalid(format!(
+            "Config::{field} is zero, which would serve nobody; set None to turn it off, or at least 1"
+        )));
+    }
+    Ok(limit)
+}
+
 /// Times of more than 584 years are cut to that.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -348,6 +407,10 @@ const HEAD_BYTES: RangeInclusive<usize> = 64..=64 << 20;
 const HEADERS: RangeInclusive<usize> = 1..=24_576;
 /// At the top what an `http::Uri` takes.
 const URI_BYTES: RangeInclusive<usize> = 1..=65_534;
+/// At the bottom none at all.
+const CHUNK_EXTENSION_BYTES: RangeInclusive<usize> = 1..=64 << 20;
+/// At the bottom an empty section.
+const TRAILER_BYTES: RangeInclusive<usize> = 3..=64 << 20;
 const WINDOW_BYTES: RangeInclusive<usize> = 1..=1 << 30;
 
 #[cfg(test)]
@@ -415,6 +478,9 @@ mod tests {
             Config::default().head_bytes_max(0),
             Config::default().headers_max(0),
             Config::default().uri_bytes_max(0),
+            Config::default().chunk_extension_bytes_max(0),
+            Config::default().trailer_bytes_max(0),
+            Config::default().trailers_max(0),
             Config::default().request_window_bytes(0),
             Config::default().response_window_bytes(0),
         ];
@@ -431,6 +497,9 @@ mod tests {
             Config::default().write_buffer_bytes(usize::MAX),
             Config::default().head_bytes_max(usize::MAX),
             Config::default().headers_max(usize::MAX),
+            Config::default().chunk_extension_bytes_max(usize::MAX),
+            Config::default().trailer_bytes_max(usize::MAX),
+            Config::default().trailers_max(usize::MAX),
             Config::default().request_window_bytes(usize::MAX),
             Config::default().response_window_bytes(usize::MAX),
         ];
@@ -497,7 +566,7 @@ mod tests {
     #[test]
     fn memory_is_the_sum_of_its_terms() {
         let memory = limits(Config::default().shards(2)).memory();
-        assert_eq!(memory.fixed_bytes, 256 * 16_384);
+        assert_eq!(memory.fixed_bytes, 256 * (16_384 + RECV_STAGGER_BYTES));
         assert_eq!(memory.per_connection_bytes_min, 1024);
         let busy = 1024 + 417_792 + 100 * 160 + 2 * 262_144 + 2 * 16_384;
         assert_eq!(memory.per_connection_bytes_max, busy);
@@ -508,7 +577,7 @@ mod tests {
         assert_eq!(
             memory.to_string(),
             "2 shards of 4 MiB each, 65536 connections of 1 KiB (idle) to 968.6 KiB each: \
-             72 MiB all idle, never over 60.5 GiB"
+             72.1 MiB all idle, never over 60.5 GiB"
         );
     }
 

@@ -11,6 +11,7 @@ use std::thread;
 
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
+use crate::bridge::peers::Peers;
 use crate::config::{BackendChoice, Config, Dispatch};
 use crate::lifecycle::{Backend, Lifecycle, Part, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
@@ -198,6 +199,7 @@ struct Start {
     sockets: Vec<Vec<TcpListener>>,
     runtime: Arc<RuntimeRef>,
     lifecycle: Arc<Lifecycle>,
+    peers: Option<Arc<Peers>>,
 }
 
 impl Start {
@@ -214,7 +216,9 @@ impl Start {
             .map(|endpoint| endpoint.local_addr)
             .collect();
         let sockets = share_sockets(io.endpoints, limits.shards)?;
+        let peers = limits.connections_per_peer_max.map(Peers::new);
         Ok(Start {
+            peers,
             limits,
             local_addrs,
             sockets,
@@ -287,6 +291,7 @@ impl Start {
                 ports,
                 inbox,
                 lifecycle: self.lifecycle.clone(),
+                peers: self.peers.clone(),
                 counters,
             },
             runtime: self.runtime.clone(),

@@ -5,13 +5,16 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, request};
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
+use crate::lifecycle::Lifecycle;
+use crate::upgrade::Upgraded;
 
 /// What an application may know of a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +41,7 @@ pub trait HttpService: Clone + Send + 'static {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
     /// As [`tower_service::Service::call`]. Head and body come apart, so that an implementor can
     /// join the head with a body of its own kind without moving it twice.
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future;
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future;
 }
 
 /// Any `tower::Service<Request<RequestBody>, Response = Response<B>>` as a connection's service.
@@ -65,9 +68,8 @@ where
     }
 
     #[inline]
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Self::Future {
-        let (parts, ()) = head.into_parts();
-        self.0.call(Request::from_parts(parts, body))
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future {
+        self.0.call(Request::from_parts(head, body))
     }
 }
 
@@ -93,6 +95,24 @@ pub trait MakeHttpService: Clone + Send + 'static {
     /// Makes the service of the connection that `conn` describes. Called inside the server's
     /// tokio runtime.
     fn make(&mut self, conn: ConnInfo) -> Made<Self::Service>;
+
+    /// Whether [`serve_http2`](Self::serve_http2) does. Without it, HTTP/2's preface is answered as
+    /// the malformed request line that it is to HTTP/1.1.
+    const SPEAKS_HTTP2: bool = false;
+
+    /// Serves a connection whose peer speaks HTTP/2 from its first byte ([RFC 9113 §3.3]); the
+    /// preface is in `conn.read_ahead`. Called inside the server's tokio runtime, where the future
+    /// is then run. It is to hold a [`Part`](Lifecycle::part) of the server and follow its phase.
+    ///
+    /// [RFC 9113 §3.3]: https://www.rfc-editor.org/rfc/rfc9113#section-3.3
+    fn serve_http2(
+        &mut self,
+        _service: Self::Service,
+        _conn: Upgraded,
+        _lifecycle: Arc<Lifecycle>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        std::future::ready(())
+    }
 
     /// Finds the reason phrase that a response's extensions ask for, if any. Asked only of
     /// responses that have extensions.

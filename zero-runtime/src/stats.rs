@@ -91,6 +91,12 @@ counters! {
     timeouts_head,
     /// Idle connections closed.
     timeouts_keep_alive,
+    /// Request bodies that came too slowly; their connections were closed.
+    timeouts_body,
+    /// Requests whose response did not begin in time; answered 503, their connections closed.
+    timeouts_request,
+    /// Connections refused because their peer had too many.
+    peers_over_limit,
     /// Connections closed because the peer took no byte in time.
     timeouts_write,
     /// Bodies, of requests or responses, that ended in an error.
@@ -99,6 +105,8 @@ counters! {
     body_pauses,
     /// Times accepting was paused because the shard's connections were all in use.
     accept_paused_full,
+    /// Connections that left their shard: upgraded, or speaking HTTP/2 from the start.
+    connections_handed_over,
     /// Workers added because the others were busy or blocked.
     relief_workers,
 }

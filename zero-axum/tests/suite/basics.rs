@@ -89,7 +89,7 @@ fn unknown_paths_are_404(mode: Mode) {
 fn unknown_methods_are_405(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    let response = client.send("BREW / HTTP/1.1\r\n\r\n").response();
+    let response = client.send("BREW / HTTP/1.1\r\nhost: h\r\n\r\n").response();
     assert_eq!(response.status, 405);
     assert_eq!(response.header("allow"), Some("GET,HEAD"));
 }
@@ -106,7 +106,7 @@ fn json_goes_in_and_out(mode: Mode) {
     let body = r#"{"name":"ann","pet":"cat"}"#;
     let length = body.len();
     let request = format!(
-        "POST /json HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /json HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     let response = server.connect().send(request).response();
     assert_eq!(response.header("content-type"), Some("application/json"));
@@ -118,7 +118,7 @@ fn bad_json_is_refused_and_the_connection_lives(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
     client.send(
-        "POST /json HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{1}",
+        "POST /json HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 3\r\n\r\n{1}",
     );
     assert_eq!(client.response().status, 400);
     assert_eq!(client.get("/").text(), "hello");
@@ -181,7 +181,7 @@ fn keep_alive_serves_many(mode: Mode) {
 fn connection_close_is_obeyed(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("GET / HTTP/1.1\r\nconnection: Keep-Alive, Close\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nhost: h\r\nconnection: Keep-Alive, Close\r\n\r\n");
     let response = client.response();
     assert_eq!(response.header("connection"), Some("close"));
     client.assert_closed();
@@ -200,9 +200,9 @@ fn pipelined_requests_are_answered_in_order(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
     let requests = (0..16).map(|n| match n % 3 {
-        0 => format!("GET /sum?n={n} HTTP/1.1\r\n\r\n"),
-        1 => format!("GET /users/{n}/x HTTP/1.1\r\n\r\n"),
-        _ => format!("POST /json HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{{\"n\": \"{n:02}\"}}"),
+        0 => format!("GET /sum?n={n} HTTP/1.1\r\nhost: h\r\n\r\n"),
+        1 => format!("GET /users/{n}/x HTTP/1.1\r\nhost: h\r\n\r\n"),
+        _ => format!("POST /json HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{{\"n\": \"{n:02}\"}}"),
     });
     client.send(requests.collect::<String>());
     for n in 0..16 {
@@ -249,7 +249,7 @@ fn http10_keeps_alive_when_asked(mode: Mode) {
 fn head_has_no_body(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    let response = client.send("HEAD / HTTP/1.1\r\n\r\n").head();
+    let response = client.send("HEAD / HTTP/1.1\r\nhost: h\r\n\r\n").head();
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-length"), Some("5"));
     assert_eq!(client.get("/").text(), "hello");

@@ -74,7 +74,7 @@ fn chunked_bodies_are_echoed(mode: Mode) {
         for chunk_bytes in [1000, 16 * 1024, 300_000] {
             let body = pattern(size);
             let mut client = server.connect();
-            client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+            client.send("POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
             client.send(chunked(&body, chunk_bytes));
             assert!(client.response().body == body, "{size} by {chunk_bytes}");
         }
@@ -85,7 +85,7 @@ fn a_body_may_come_in_dribbles(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
     let body = pattern(2_000);
-    client.send("POST /echo HTTP/1.1\r\ncontent-length: 2000\r\n\r\n");
+    client.send("POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 2000\r\n\r\n");
     for piece in body.chunks(7) {
         client.send(piece);
         std::thread::yield_now();
@@ -97,7 +97,7 @@ fn a_body_may_come_in_dribbles(mode: Mode) {
 fn chunks_may_be_split_anywhere(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+    client.send("POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
     for byte in b"5;name=value\r\nhello\r\n00001\r\n \r\n5\r\nworld\r\n0\r\nx-sum: 11\r\n\r\n" {
         client.send([*byte]);
         std::thread::yield_now();
@@ -121,14 +121,16 @@ fn size_hint_tells_the_length(mode: Mode) {
     let mut client = server.connect();
     assert_eq!(client.post("/hint", b"12345").text(), "Some(5)");
     assert_eq!(client.post("/hint", b"").text(), "Some(0)");
-    client.send("POST /hint HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    client.send(
+        "POST /hint HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    );
     assert_eq!(client.response().text(), "None");
 }
 
 fn trailers_reach_the_handler(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /trailers HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+    client.send("POST /trailers HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
     client.send("1\r\nx\r\n0\r\nX-Sum: 120\r\n\r\n");
     assert_eq!(client.response().text(), r#"Some({"x-sum": "120"})"#);
     assert_eq!(client.get("/").text(), "hello");
@@ -138,7 +140,7 @@ fn trailers_reach_the_handler(mode: Mode) {
 fn full_duplex(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /stream HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+    client.send("POST /stream HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
     for n in 0..20 {
         let piece = format!("piece {n:02}");
         client.send(format!("8\r\n{piece}\r\n"));
@@ -155,7 +157,9 @@ fn full_duplex(mode: Mode) {
 fn expect_continue_is_answered_when_the_body_is_read(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /echo HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
+    client.send(
+        "POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
+    );
     assert_eq!(client.head().head, "HTTP/1.1 100 Continue\r\n\r\n");
     client.send("hello");
     assert_eq!(client.response().text(), "hello");
@@ -165,7 +169,9 @@ fn expect_continue_is_answered_when_the_body_is_read(mode: Mode) {
 fn expect_continue_is_not_answered_when_the_body_is_not_read(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /ignore HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
+    client.send(
+        "POST /ignore HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
+    );
     let response = client.response();
     assert_eq!((response.status, response.text()), (200, "ignored"));
     client.assert_closed();
@@ -183,7 +189,7 @@ fn a_small_unread_body_does_not_end_the_connection(mode: Mode) {
 fn an_early_answer_goes_out_while_the_client_still_sends(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /ignore HTTP/1.1\r\ncontent-length: 1000000\r\n\r\nonly this");
+    client.send("POST /ignore HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\nonly this");
     assert_eq!(client.response().text(), "ignored");
     client.assert_closed();
 }
@@ -193,7 +199,7 @@ fn the_default_limit_answers_413(mode: Mode) {
     let app = app().layer(DefaultBodyLimit::max(LIMIT));
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n");
+    client.send("POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n");
     // All of it, and no last chunk: the answer must not wait for one.
     client.send(format!("{:x}\r\n", LIMIT + 1));
     client.send(pattern(LIMIT + 1));
@@ -211,7 +217,7 @@ fn a_cut_off_body_is_an_error_to_the_handler(mode: Mode) {
     );
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\n12345");
+    client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\n12345");
     client.half_close();
     assert!(rx.recv_timeout(crate::support::PATIENCE).unwrap());
 }
@@ -219,7 +225,9 @@ fn a_cut_off_body_is_an_error_to_the_handler(mode: Mode) {
 fn a_broken_chunk_is_an_error_to_the_handler(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("POST /outcome HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\nZZ\r\n");
+    client.send(
+        "POST /outcome HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\nZZ\r\n",
+    );
     assert_eq!(client.response().text(), "error");
     client.assert_closed();
 }

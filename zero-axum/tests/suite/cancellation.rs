@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,6 +13,8 @@ use crate::support::client::Client;
 use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode};
 
 in_every_mode![
+    a_detached_handler_runs_to_its_end,
+    a_half_closed_client_may_wait_for_its_answer,
     a_close_drops_the_waiting_handler,
     a_half_close_drops_the_waiting_handler,
     a_reset_drops_the_waiting_handler,
@@ -139,7 +142,7 @@ fn a_close_fails_the_request_body(mode: Mode) {
         .route("/upload", post(upload));
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("POST /upload HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
+    client.send("POST /upload HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
     assert!(rx.recv_timeout(PATIENCE).unwrap());
     drop(client);
     let cut_off = rx.recv_timeout(PATIENCE);
@@ -185,25 +188,25 @@ fn clients_who_vanish_in_any_phase_leave_nothing(mode: Mode) {
         ("half a body", |server| {
             sent(
                 server,
-                "POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\n1234",
+                "POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n1234",
             )
         }),
         ("half a chunk", |server| {
             sent(
                 server,
-                "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1",
+                "POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n9\r\n1",
             )
         }),
         ("handler waits", |server| {
-            sent(server, "GET /wait HTTP/1.1\r\n\r\n")
+            sent(server, "GET /wait HTTP/1.1\r\nhost: h\r\n\r\n")
         }),
         ("body streams", |server| {
-            let mut client = sent(server, "GET /stream HTTP/1.1\r\n\r\n");
+            let mut client = sent(server, "GET /stream HTTP/1.1\r\nhost: h\r\n\r\n");
             client.head();
             client
         }),
         ("pipelined", |server| {
-            sent(server, &"GET / HTTP/1.1\r\n\r\n".repeat(50))
+            sent(server, &"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(50))
         }),
     ];
     for leave in [drop as fn(Client), Client::reset] {
@@ -231,4 +234,58 @@ fn sent(server: &Server, bytes: &str) -> Client {
     let mut client = server.connect();
     client.send(bytes);
     client
+}
+
+fn a_detached_handler_runs_to_its_end(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // Listed in DIFFERENCES.md.
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    let (body_guard, body_dropped) = Guard::new();
+    let body_guard = std::sync::Mutex::new(Some(body_guard));
+    let work = move |shared: std::sync::Arc<std::sync::Mutex<Option<Guard>>>| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        done.send(()).unwrap();
+        // Its body is not polled, but dropped.
+        let guard = shared.lock().unwrap().take();
+        let endless = futures_util::stream::unfold(guard, async |guard| {
+            Some((Ok::<_, std::convert::Infallible>("never sent"), guard))
+        });
+        axum::body::Body::from_stream(endless)
+    };
+    let shared = std::sync::Arc::new(body_guard);
+    let app = Router::new().route("/", get(move || work(shared.clone())));
+    let config = mode.config().disconnect(zero_axum::Disconnect::Detach);
+    let server = mode.serve_with(config, app);
+    let mut client = server.connect();
+    client.send_get("/");
+    eventually("the handler waits", || {
+        server.stats().handlers_detached == 1
+    });
+    drop(client);
+    is_done
+        .recv_timeout(PATIENCE)
+        .expect("it went on to its end");
+    body_dropped.wait("the body of a response that nobody gets");
+    assert_eq!(server.stats().handlers_cancelled, 0);
+    eventually("the connection is gone", || {
+        server.stats().connections_open == 0
+    });
+    server.stop();
+}
+
+fn a_half_closed_client_may_wait_for_its_answer(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // Listed in DIFFERENCES.md.
+    }
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        "slow"
+    };
+    let app = Router::new().route("/slow", get(slow));
+    let server = mode.serve_with(mode.config().half_close(true), app);
+    let mut client = server.connect();
+    client.send_get("/slow").half_close();
+    assert_eq!(client.response().text(), "slow");
+    client.assert_closed();
 }

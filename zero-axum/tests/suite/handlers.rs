@@ -1,13 +1,19 @@
 //! What handlers may do with tokio, and what their panics do to others.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::routing::get;
+use futures_util::stream;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Barrier;
+use zero_axum::Conformance;
 
+use crate::support::client::Client;
 use crate::support::{Mode, Server, in_every_mode};
 
 in_every_mode![
@@ -26,6 +32,8 @@ in_every_mode![
     a_panic_closes_its_own_connection,
     a_panic_after_waiting_closes_its_own_connection,
     a_panic_while_a_request_is_pipelined,
+    by_hypers_rules_a_panic_is_not_answered,
+    a_body_that_panics_before_anything_is_sent,
 ];
 
 tokio::task_local! {
@@ -84,6 +92,14 @@ fn app() -> Router {
         tokio::time::sleep(Duration::from_millis(1)).await;
         panics_here()
     };
+    let panics_in_body = || async {
+        Body::from_stream(stream::poll_fn(
+            |_| -> Poll<Option<Result<Bytes, Infallible>>> {
+                panics_here();
+                Poll::Pending
+            },
+        ))
+    };
     Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/sleep", get(slept))
@@ -99,6 +115,7 @@ fn app() -> Router {
         .route("/flavor", get(flavor))
         .route("/panic", get(panics))
         .route("/panic_later", get(panics_later))
+        .route("/panic_in_body", get(panics_in_body))
 }
 
 fn panics_here() -> &'static str {
@@ -219,20 +236,24 @@ fn blocking_handlers_do_not_stop_the_server(mode: Mode) {
 }
 
 fn a_panic_closes_its_own_connection(mode: Mode) {
-    assert_isolates(&mode.serve(app()), "/panic");
+    assert_isolates(mode, "/panic");
 }
 
 fn a_panic_after_waiting_closes_its_own_connection(mode: Mode) {
-    assert_isolates(&mode.serve(app()), "/panic_later");
+    assert_isolates(mode, "/panic_later");
 }
 
-fn assert_isolates(server: &Server, path: &str) {
+fn assert_isolates(mode: Mode, path: &str) {
+    let server = mode.serve(app());
     let mut others: Vec<_> = (0..8).map(|_| server.connect()).collect();
     for other in &mut others {
         assert_eq!(other.get("/").status, 200);
     }
     for _ in 0..4 {
-        server.connect().send_get(path).assert_closed();
+        assert_apology(mode, server.connect().send_get(path));
+    }
+    if mode.is_io_uring() {
+        assert_eq!(server.stats().handler_panics, 4);
     }
     for other in &mut others {
         assert_eq!(other.get("/").text(), "hello");
@@ -243,7 +264,39 @@ fn assert_isolates(server: &Server, path: &str) {
 fn a_panic_while_a_request_is_pipelined(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("GET / HTTP/1.1\r\n\r\nGET /panic HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\nGET /panic HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
     assert_eq!(client.response().text(), "hello");
+    assert_apology(mode, &mut client);
+}
+
+/// The answer to a request whose handler has panicked, and the end.
+fn assert_apology(mode: Mode, client: &mut Client) {
+    if mode.is_io_uring() {
+        let response = client.response();
+        assert_eq!(response.status, 500);
+        assert_eq!(response.header("connection"), Some("close"));
+        assert_eq!(response.header("content-length"), Some("0"));
+    }
     client.assert_closed();
+}
+
+fn by_hypers_rules_a_panic_is_not_answered(mode: Mode) {
+    let config = mode.config().conformance(Conformance::Hyper);
+    let server = mode.serve_with(config, app());
+    for path in ["/panic", "/panic_later"] {
+        server.connect().send_get(path).assert_closed();
+    }
+    if mode.is_io_uring() {
+        assert_eq!(server.stats().handler_panics, 2);
+    }
+}
+
+/// The head was written, and is taken back.
+fn a_body_that_panics_before_anything_is_sent(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\nGET /panic_in_body HTTP/1.1\r\nhost: h\r\n\r\n");
+    assert_eq!(client.response().text(), "hello");
+    assert_apology(mode, &mut client);
+    server.assert_serves("/");
 }

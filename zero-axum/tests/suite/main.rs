@@ -8,8 +8,10 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
-mod differential;
 mod handlers;
+#[cfg(feature = "http2")]
+mod http2;
+mod limits;
 mod listeners;
 mod malformed;
 mod runtimes;
@@ -17,3 +19,4 @@ mod services;
 mod shutdown;
 mod streaming;
 mod upgrades;
+mod websockets;

@@ -135,7 +135,7 @@ fn poll_ready_comes_before_each_call_on_the_same_clone(mode: Mode) {
     for _ in 0..10 {
         assert_eq!(client.get("/").text(), "strictly");
     }
-    client.send("GET / HTTP/1.1\r\n\r\n".repeat(10));
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(10));
     for _ in 0..10 {
         assert_eq!(client.response().text(), "strictly");
     }

@@ -29,6 +29,7 @@ in_every_mode![
     the_ports_are_free_afterwards,
     the_app_is_dropped_in_the_end,
     shutting_down_twice_is_no_different,
+    what_waits_to_be_accepted_is_served,
 ];
 
 /// An app whose `/wait` tells when it is entered and answers when it is let.
@@ -126,7 +127,7 @@ fn a_pipelined_request_after_the_last_answer_is_not_served(mode: Mode) {
     let (app, held) = held();
     let server = mode.serve(app);
     let mut client = server.connect();
-    client.send("GET /wait HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    client.send("GET /wait HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
     held.wait_until_entered();
     server.handle.shutdown();
     wait_until_refused(server.addr);
@@ -275,4 +276,44 @@ fn shutting_down_twice_is_no_different(mode: Mode) {
     held.go.add_permits(1);
     assert_eq!(client.response().text(), "waited");
     wait(server.handle);
+}
+
+fn what_waits_to_be_accepted_is_served(mode: Mode) {
+    if mode != Mode::IoUringInline {
+        // hyper's queue is reset, as axum::serve's; workers keep no shard from accepting.
+        return;
+    }
+    let (entered, is_entered) = mpsc::channel();
+    let (go, may_go) = mpsc::channel::<()>();
+    let may_go = Arc::new(Mutex::new(may_go));
+    // Blocks its shard, so that nobody accepts.
+    let block = move || {
+        entered.send(()).unwrap();
+        let _ = may_go.lock().unwrap().recv_timeout(PATIENCE);
+        async { "blocked" }
+    };
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/block", get(block));
+    let server = mode.serve_with(mode.config().shards(1), app);
+    let mut blocked = server.connect();
+    blocked.send_get("/block");
+    is_entered.recv_timeout(PATIENCE).unwrap();
+    let mut waiting: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| {
+        client.send_get("/");
+    });
+    let silent = server.connect();
+    server.handle.shutdown();
+    go.send(()).unwrap();
+    assert_eq!(blocked.response().text(), "blocked");
+    for client in &mut waiting {
+        let answer = client.response();
+        assert_eq!(
+            (answer.text(), answer.header("connection")),
+            ("hello", Some("close"))
+        );
+    }
+    wait(server.handle);
+    drop(silent);
 }

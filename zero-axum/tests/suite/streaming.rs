@@ -285,7 +285,7 @@ fn an_unread_upload_holds_the_sender_back(mode: Mode) {
     let server = serve_small(mode, app);
     let mut client = small_client(&server);
     client.send(format!(
-        "POST /upload HTTP/1.1\r\ncontent-length: {LENGTH}\r\n\r\n"
+        "POST /upload HTTP/1.1\r\nhost: h\r\ncontent-length: {LENGTH}\r\n\r\n"
     ));
     let sent = send_until_blocked(&mut client, LENGTH);
     assert!(sent <= HELD_BYTES_MAX, "{sent} bytes went to nobody");
@@ -309,7 +309,7 @@ fn stalled_uploads_do_not_starve_others(mode: Mode) {
         .map(|_| {
             let mut client = small_client(&server);
             client.send(format!(
-                "POST /upload HTTP/1.1\r\ncontent-length: {LENGTH}\r\n\r\n"
+                "POST /upload HTTP/1.1\r\nhost: h\r\ncontent-length: {LENGTH}\r\n\r\n"
             ));
             // Enough to fill every window; not all that would be taken, so as not to wait.
             let first = 512 * 1024;

@@ -10,29 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Mode, in_every_mode};
 
-/// The same for what shards cannot do yet: listed in DIFFERENCES.md.
-macro_rules! on_hyper_only {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn hyper() {
-                    Mode::Hyper.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-
-on_hyper_only![
+in_every_mode![
     an_upgraded_connection_goes_both_ways,
     bytes_behind_the_upgrade_request_arrive,
     an_ordinary_request_cannot_be_upgraded,
+    an_upgrade_may_be_refused,
+    a_connect_tunnel_goes_both_ways,
+    an_upgrade_that_nobody_takes_closes_the_connection,
+    an_upgrade_behind_other_requests_works,
 ];
-
-in_every_mode![an_upgrade_may_be_refused,];
 
 fn app() -> Router {
     Router::new()
@@ -40,6 +26,8 @@ fn app() -> Router {
         .route("/shout", get(shout))
         .route("/refuse", get(|| async { StatusCode::FORBIDDEN }))
         .route("/upgradable", get(upgradable))
+        .route("/drop", get(|| async { StatusCode::SWITCHING_PROTOCOLS }))
+        .fallback(tunnel)
 }
 
 async fn upgradable(request: Request) -> String {
@@ -69,7 +57,7 @@ async fn shout(mut request: Request) -> Response<axum::body::Body> {
 }
 
 const UPGRADE_REQUEST: &str =
-    "GET /shout HTTP/1.1\r\nconnection: upgrade\r\nupgrade: shouting\r\n\r\n";
+    "GET /shout HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: shouting\r\n\r\n";
 
 fn an_upgraded_connection_goes_both_ways(mode: Mode) {
     let server = mode.serve(app());
@@ -97,7 +85,7 @@ fn bytes_behind_the_upgrade_request_arrive(mode: Mode) {
 fn an_upgrade_may_be_refused(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
-    client.send("GET /refuse HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    client.send("GET /refuse HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
     assert_eq!(client.response().status, 403);
     assert_eq!(client.get("/").text(), "hello");
 }
@@ -106,8 +94,57 @@ fn an_ordinary_request_cannot_be_upgraded(mode: Mode) {
     let server = mode.serve(app());
     let mut client = server.connect();
     assert_eq!(client.get("/upgradable").text(), "false");
-    client.send("GET /upgradable HTTP/1.1\r\nupgrade: x\r\n\r\n");
+    client.send("GET /upgradable HTTP/1.1\r\nhost: h\r\nupgrade: x\r\n\r\n");
     assert_eq!(client.response().text(), "true");
     client.send("GET /upgradable HTTP/1.0\r\nupgrade: x\r\nconnection: keep-alive\r\n\r\n");
     assert_eq!(client.response().text(), "false");
+}
+
+/// A proxy of CONNECT whose far end is itself.
+async fn tunnel(mut request: Request) -> Response<axum::body::Body> {
+    assert_eq!(request.method(), axum::http::Method::CONNECT);
+    assert_eq!(request.uri().authority().unwrap(), "far.example:443");
+    tokio::spawn(async move {
+        let upgraded = hyper::upgrade::on(&mut request).await.unwrap();
+        let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
+        tokio::io::copy(&mut from, &mut to).await.unwrap();
+        to.shutdown().await.unwrap();
+    });
+    Response::new(axum::body::Body::empty())
+}
+
+fn a_connect_tunnel_goes_both_ways(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    client.send("CONNECT far.example:443 HTTP/1.1\r\nhost: far.example:443\r\n\r\nearly");
+    let head = client.head();
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("content-length"), None);
+    assert_eq!(client.exactly(5), b"early");
+    let large = crate::support::client::pattern(1 << 20);
+    for piece in large.chunks(100_000) {
+        client.send(piece);
+        assert_eq!(client.exactly(piece.len()), piece);
+    }
+    client.half_close().assert_closed();
+}
+
+fn an_upgrade_that_nobody_takes_closes_the_connection(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    client.send("GET /drop HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    assert_eq!(client.head().status, 101);
+    client.assert_closed();
+    server.assert_serves("/");
+}
+
+fn an_upgrade_behind_other_requests_works(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.send(format!("{get}{get}{UPGRADE_REQUEST}behind"));
+    assert_eq!(client.response().text(), "hello");
+    assert_eq!(client.response().text(), "hello");
+    assert_eq!(client.head().status, 101);
+    assert_eq!(client.exactly(6), b"BEHIND");
 }

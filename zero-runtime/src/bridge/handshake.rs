@@ -80,6 +80,13 @@ impl Flag {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether it is raised now.
+    #[inline]
+    pub(crate) fn is_raised(&self) -> bool {
+        // Pairs with the swap in `raise`.
+        self.0.load(Ordering::Acquire)
+    }
+
     /// Lowers the flag; look at what it stands for after this, never before.
     #[inline]
     pub(crate) fn lower(&self) -> bool {

@@ -21,6 +21,8 @@ pub(crate) struct Inbox {
     keys: ArrayQueue<Key>,
     /// Some key found the queue full: look at every connection.
     overflowed: AtomicBool,
+    /// A place in use elsewhere has become free.
+    places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
 }
 
@@ -32,6 +34,7 @@ impl Inbox {
         Arc::new(Inbox {
             keys: ArrayQueue::new(2 * connections_max.max(1)),
             overflowed: AtomicBool::new(false),
+            places: Flag::new(),
             wakeup: Wakeup::new(bell),
         })
     }
@@ -42,11 +45,24 @@ impl Inbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         // Pairs with the store in `ConnSignal::raise`.
-        self.keys.is_empty() && !self.overflowed.load(Ordering::Acquire)
+        self.keys.is_empty() && !self.overflowed.load(Ordering::Acquire) && !self.places.is_raised()
     }
 
     pub(crate) fn pop(&self) -> Option<Key> {
         self.keys.pop()
+    }
+
+    /// Tells the shard that a place has become free, after that was published.
+    pub(crate) fn place_freed(&self) {
+        if self.places.raise() {
+            self.wakeup.wake();
+        }
+    }
+
+    /// Whether places have become free since the last call; count them after this.
+    #[inline]
+    pub(crate) fn take_places(&self) -> bool {
+        self.places.is_raised() && self.places.lower()
     }
 
     /// Whether keys were lost since the last call.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use http::{HeaderMap, Request, response};
+use http::{HeaderMap, request, response};
 
 use super::baton::Baton;
 use super::handshake::{Bell, Wakeup};
@@ -34,7 +34,7 @@ impl Bell for AtomicWaker {
 pub(crate) struct Call<S> {
     pub(crate) conn: Key,
     pub(crate) service: S,
-    pub(crate) head: Request<()>,
+    pub(crate) head: request::Parts,
     pub(crate) body: RequestBody,
     /// For a reply that does not come at once.
     pub(crate) signal: Arc<ConnSignal>,

@@ -5,11 +5,15 @@
 //! * [`handshake`]: the three protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".
 //! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
+//! * [`peers`]: how many connections each peer has.
+//! * [`place`]: connections that a shard let go and still counts.
 //! * [`link`]: batches of calls to a worker and their answers.
 
 mod baton;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod link;
+pub(crate) mod peers;
+pub(crate) mod place;
 pub(crate) mod reply;
 pub(crate) mod request_body;

@@ -1,10 +1,10 @@
 //! The way of a response from the task that makes it to the shard that sends it.
 //!
 //! Cancel safe on both ends: a shard that loses its connection drops the receiver, which wakes
-//! the task to drop the handler; a task that dies drops the sender, which the shard sees.
+//! the task to drop the handler, or lets it go on for nobody; a task that dies drops the sender, which the shard sees.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
@@ -24,16 +24,24 @@ pub(crate) enum Reply {
     Data(Bytes),
     /// The body ended, perhaps with trailers.
     End(Option<HeaderMap>),
-    /// The handler or the body failed, or panicked: the connection is of no further use.
+    /// The handler or the body failed: the connection is of no further use.
     Failed,
+    /// The handler or the body panicked.
+    Panicked,
 }
 
 struct Shared {
     signal: Arc<ConnSignal>,
     task: AtomicWaker,
     credit: Credit,
-    cancelled: AtomicBool,
+    interest: AtomicU8,
 }
+
+/// What the shard does with a reply.
+const WANTED: u8 = 0;
+/// The task may end it, for nobody.
+const LET_GO: u8 = 1;
+const CANCELLED: u8 = 2;
 
 /// Makes both ends of a reply that may be `window` bytes ahead of the shard.
 pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, ReplyReceiver) {
@@ -42,7 +50,7 @@ pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, R
         signal,
         task: AtomicWaker::new(),
         credit: Credit::new(),
-        cancelled: AtomicBool::new(false),
+        interest: AtomicU8::new(WANTED),
     });
     let sender = ReplySender {
         items: producer,
@@ -76,13 +84,22 @@ impl ReplySender {
     /// Whether the shard no longer wants the reply.
     pub(crate) fn is_cancelled(&self) -> bool {
         // Pairs with the store in `ReplyReceiver::drop`.
-        self.shared.cancelled.load(Ordering::Acquire)
+        self.shared.interest.load(Ordering::Acquire) == CANCELLED
+    }
+
+    /// Whether nobody hears the reply, though its handler is to go on.
+    fn is_let_go(&self) -> bool {
+        // Pairs with the store in `ReplyReceiver::let_go`.
+        self.shared.interest.load(Ordering::Acquire) == LET_GO
     }
 
     /// Whether another piece may be sent; if not, the registered waker is called once it may.
     ///
     /// Keeps one place free, so that an end or a failure always fits.
     pub(crate) fn has_room(&mut self) -> bool {
+        if self.is_let_go() {
+            return true;
+        }
         let fits = |items: &rtrb::Producer<Reply>, taken: u64| {
             items.slots() > 1 && self.sent_bytes - taken < self.window as u64
         };
@@ -90,24 +107,35 @@ impl ReplySender {
             || fits(&self.items, self.shared.credit.wait())
     }
 
-    /// Sends a piece; there must be room, except for the last one.
-    pub(crate) fn send(&mut self, reply: Reply) {
+    /// Sends a piece; there must be room, except for the last one. Returns whether anybody wants
+    /// more.
+    pub(crate) fn send(&mut self, reply: Reply) -> bool {
         match &reply {
             Reply::Data(data) => self.sent_bytes += data.len() as u64,
-            Reply::End(_) | Reply::Failed => self.ended = true,
+            Reply::End(_) | Reply::Failed | Reply::Panicked => self.ended = true,
             Reply::Head(..) => {}
+        }
+        if self.is_let_go() {
+            return false;
         }
         let pushed = self.items.push(reply);
         debug_assert!(pushed.is_ok(), "a piece is sent only when there is room");
         self.shared.signal.raise();
+        true
+    }
+
+    /// Says that there will be no whole reply, unless it has been given: what panics after that
+    /// concerns nobody here.
+    pub(crate) fn fail(&mut self, reply: Reply) {
+        if !self.ended {
+            self.send(reply);
+        }
     }
 }
 
 impl Drop for ReplySender {
     fn drop(&mut self) {
-        if !self.ended {
-            self.send(Reply::Failed);
-        }
+        self.fail(Reply::Failed);
     }
 }
 
@@ -118,6 +146,13 @@ pub(crate) struct ReplyReceiver {
 }
 
 impl ReplyReceiver {
+    /// Hears no more of the reply, but lets its handler run to its end.
+    pub(crate) fn let_go(self) {
+        // Pairs with the loads in `ReplySender`. Dropping the receiver does not overrule it.
+        self.shared.interest.store(LET_GO, Ordering::Release);
+        self.shared.task.wake();
+    }
+
     /// The next piece, if one has come.
     pub(crate) fn next(&mut self) -> Option<Reply> {
         let reply = self.items.pop().ok()?;
@@ -135,7 +170,10 @@ impl ReplyReceiver {
 impl Drop for ReplyReceiver {
     fn drop(&mut self) {
         // Pairs with the load in `ReplySender::is_cancelled`.
-        self.shared.cancelled.store(true, Ordering::Release);
-        self.shared.task.wake();
+        // Only this end writes it.
+        if self.shared.interest.load(Ordering::Relaxed) == WANTED {
+            self.shared.interest.store(CANCELLED, Ordering::Release);
+            self.shared.task.wake();
+        }
     }
 }

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 /// Size of one block. A larger piece gets an allocation of its own.
-const BLOCK_BYTES: usize = 64 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024;
 /// How many blocks are kept; a block still in use when its turn comes again is let go.
 const BLOCKS: usize = 4;
 

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 use bytes::BytesMut;
 
@@ -55,7 +55,7 @@ pub enum Completion<R: Ring + ?Sized> {
         /// The connection.
         conn: Key,
         /// What went in, less what was sent.
-        buf: WriteBuf,
+        buf: Box<WriteBuf>,
         /// How many bytes the kernel took.
         result: io::Result<usize>,
     },
@@ -68,8 +68,8 @@ pub enum Completion<R: Ring + ?Sized> {
 pub enum Wait {
     /// Not at all: submit, reap what is there.
     Poll,
-    /// Until a fact comes or this much time has passed.
-    AtMost(Duration),
+    /// Until a fact comes or the ring's clock has reached this, in nanoseconds. It may end before.
+    Until(u64),
     /// Until a fact comes.
     Forever,
 }
@@ -92,7 +92,9 @@ pub trait Ring {
     fn arm_accept(&mut self, listener: ListenerId);
     /// Asks that accepting ends; an `Accepted` without `more` follows if it was armed.
     fn cancel_accept(&mut self, listener: ListenerId);
-    /// Closes a listener: later connects are refused. Accepting must have ended.
+    /// Takes a connection that already waits, if there is one. Accepting must have ended.
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<Self::Socket>;
+    /// Closes a listener: later connects are refused, what waits is reset. Accepting must have ended.
     fn close_listener(&mut self, listener: ListenerId);
 
     /// Receives into buffers the kernel picks, until told otherwise.
@@ -107,7 +109,7 @@ pub trait Ring {
     /// Asks that receiving ends; a `Received` without `more` or a `ReceivedInto` follows.
     fn cancel_recv(&mut self, conn: Key);
     /// Sends all of `buf`, or as much as one operation takes.
-    fn send(&mut self, conn: Key, socket: &Self::Socket, buf: WriteBuf);
+    fn send(&mut self, conn: Key, socket: &Self::Socket, buf: Box<WriteBuf>);
     /// Asks that the send in flight ends; its `Sent` follows.
     fn cancel_send(&mut self, conn: Key);
 
@@ -117,6 +119,11 @@ pub trait Ring {
     fn reset_on_close(&mut self, socket: &Self::Socket);
     /// Gives a socket back. No operation may be in flight on it.
     fn close(&mut self, socket: Self::Socket);
+    /// Gives the socket to somebody else. Nothing may be in flight on it.
+    ///
+    /// # Errors
+    /// When there is no descriptor to give; the socket is closed then.
+    fn release(&mut self, socket: Self::Socket) -> io::Result<OwnedFd>;
     /// Bytes the peer has not acknowledged, where that can be told.
     fn unacknowledged_bytes(&self, _socket: &Self::Socket) -> Option<u32> {
         None

@@ -1,8 +1,11 @@
 //! Buffers the kernel picks from when bytes arrive, and the leases by which they come home.
 //!
 //! Owns the memory and the entry ring shared with the kernel. A buffer is at any time either the
-//! kernel's (its entry published) or a lease's, never both: that is the invariant every unsafe
-//! block here rests on.
+//! kernel's (its entry published), a lease's, or in reserve, never two of these: that is the
+//! invariant every unsafe block here rests on.
+//!
+//! The kernel takes the buffers in turn, so the more there are the colder each one is when its turn
+//! comes. Few are in use at first; whenever they did not suffice, twice as many are from then on.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -16,10 +19,14 @@ use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
 use crate::config::Toggle;
+use crate::limits::RECV_STAGGER_BYTES;
 use crate::pool::region::Region;
 
 /// The one buffer group of a shard's ring.
 pub(super) const GROUP: u16 = 0;
+
+/// How many buffers are in use at first.
+const FIRST: u16 = 32;
 
 /// A set of equal buffers shared with the kernel.
 pub(super) struct RecvRing {
@@ -29,26 +36,42 @@ pub(super) struct RecvRing {
     /// A power of two.
     count: u16,
     buffer_bytes: u32,
-    /// How many buffers were ever published, modulo 2^16.
+    /// Buffers with a lower number are in use, the others in reserve.
+    used: Cell<u16>,
+    /// How often a buffer was published, modulo 2^16.
     tail: Cell<u16>,
 }
 
 impl RecvRing {
-    /// Maps `count` buffers of `buffer_bytes` and publishes all of them.
+    /// Maps `count` buffers of `buffer_bytes` and publishes the first of them.
     pub(super) fn new(count: u16, buffer_bytes: u32, huge_pages: Toggle) -> io::Result<Rc<Self>> {
         assert!(count.is_power_of_two());
         let entries_bytes = usize::from(count) * size_of::<BufRingEntry>();
+        let stride = buffer_bytes as usize + RECV_STAGGER_BYTES as usize;
         let ring = RecvRing {
-            buffers: Region::new(usize::from(count) * buffer_bytes as usize, huge_pages)?,
+            buffers: Region::new(usize::from(count) * stride, huge_pages)?,
             entries: Region::new(entries_bytes, Toggle::Off)?,
             count,
             buffer_bytes,
+            used: Cell::new(0),
             tail: Cell::new(0),
         };
-        for id in 0..count {
-            ring.publish(id);
-        }
+        ring.use_up_to(FIRST);
         Ok(Rc::new(ring))
+    }
+
+    /// The kernel had no buffer left: from now on there are twice as many, while the reserve lasts.
+    #[cold]
+    pub(super) fn widen(&self) {
+        self.use_up_to(self.used.get().saturating_mul(2));
+    }
+
+    fn use_up_to(&self, wanted: u16) {
+        let wanted = wanted.min(self.count);
+        for id in self.used.get()..wanted {
+            self.publish(id);
+        }
+        self.used.set(wanted);
     }
 
     /// Tells the kernel about this ring.
@@ -67,7 +90,7 @@ impl RecvRing {
     /// # Safety
     /// A completion has just handed buffer `id` back, and this is called once for it.
     pub(super) unsafe fn lease(self: &Rc<Self>, id: u16, len: usize) -> Lease {
-        assert!(id < self.count && len <= self.buffer_bytes as usize);
+        assert!(id < self.used.get() && len <= self.buffer_bytes as usize);
         Lease {
             ring: self.clone(),
             id,
@@ -76,7 +99,8 @@ impl RecvRing {
     }
 
     fn buffer(&self, id: u16) -> NonNull<u8> {
-        let offset = usize::from(id) * self.buffer_bytes as usize;
+        let stride = self.buffer_bytes as usize + RECV_STAGGER_BYTES as usize;
+        let offset = usize::from(id) * stride;
         debug_assert!(offset + self.buffer_bytes as usize <= self.buffers.len());
         // SAFETY: `id < count`, so the buffer lies inside the region.
         unsafe { self.buffers.start().add(offset) }
@@ -156,6 +180,20 @@ mod tests {
         let entry = unsafe { ring.entry(4).as_ref() };
         assert_eq!(entry.bid(), 2);
         assert_eq!(entry.len(), 4096);
+    }
+
+    #[test]
+    fn the_reserve_is_used_when_buffers_ran_out_and_only_then() {
+        let ring = RecvRing::new(2 * FIRST, 4096, Toggle::Off).unwrap();
+        let published = || ring.shared_tail().load(Ordering::Relaxed);
+        assert_eq!(published(), FIRST);
+        ring.widen();
+        assert_eq!(published(), 2 * FIRST);
+        ring.widen();
+        assert_eq!(published(), 2 * FIRST);
+        let last = ring.buffer(2 * FIRST - 1).as_ptr() as usize + 4096;
+        let end = ring.buffers.start().as_ptr() as usize + ring.buffers.len();
+        assert!(last <= end);
     }
 
     #[test]

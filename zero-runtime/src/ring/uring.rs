@@ -42,6 +42,15 @@ const SLICES_MAX: usize = 32;
 const MESSAGES_KEPT: usize = 64;
 /// How long dropping a ring waits for its operations before it leaks their memory.
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
+/// A wait that ends later than this relies on the alarm. A nearer end is given with the enter
+/// itself, for which the kernel sets a timer up and takes it down again each time.
+const ALARM_NS_MIN: u64 = 50_000_000;
+
+/// In the name of an operation that is no connection's.
+const NOBODY: Key = Key {
+    index: 0,
+    generation: 0,
+};
 
 /// What a ring is made of.
 pub struct UringConfig {
@@ -77,7 +86,7 @@ enum RecvOp {
 
 /// The kernel reads the buffer, and the message header when there is one.
 struct SendOp {
-    buf: WriteBuf,
+    buf: Box<WriteBuf>,
     message: Option<Box<Message>>,
 }
 
@@ -117,6 +126,10 @@ pub struct Uring {
     wakeup: Arc<EventFd>,
     /// Where the kernel puts the eventfd's count.
     wake_count: Box<u64>,
+    /// When the alarm in flight ends a wait, if there is one.
+    alarm_at_ns: Option<u64>,
+    /// Its time, which the kernel reads when the alarm is submitted.
+    alarm_time: Box<Timespec>,
     clock: Clock,
     counters: Arc<ShardCounters>,
 }
@@ -156,6 +169,8 @@ impl Uring {
             messages: Vec::new(),
             wakeup: config.wakeup,
             wake_count: Box::new(0),
+            alarm_at_ns: None,
+            alarm_time: Box::new(Timespec::new()),
             clock: Clock::new(),
             counters: config.counters,
         };
@@ -199,11 +214,25 @@ impl Uring {
     fn arm_wakeup(&mut self) {
         let count: *mut u64 = &mut *self.wake_count;
         let entry = opcode::Read::new(fd(&*self.wakeup), count.cast(), size_of::<u64>() as u32);
-        let nobody = Key {
-            index: 0,
-            generation: 0,
-        };
-        self.push(entry.build(), OpName::new(Kind::Wake, nobody));
+        self.push(entry.build(), OpName::new(Kind::Wake, NOBODY));
+    }
+
+    /// Sees to it that a wait until `until_ns` ends; what is left to say with the enter.
+    fn set_alarm(&mut self, until_ns: u64) -> Wait {
+        if self.alarm_at_ns.is_some_and(|at_ns| at_ns <= until_ns) {
+            // It rings early at worst: whoever waits looks at the time and waits again.
+            return Wait::Forever;
+        }
+        let wait_ns = until_ns.saturating_sub(self.clock.now().mono_ns);
+        if self.alarm_at_ns.is_some() || wait_ns < ALARM_NS_MIN {
+            return Wait::Until(until_ns);
+        }
+        self.alarm_at_ns = Some(until_ns);
+        *self.alarm_time = Timespec::from(Duration::from_nanos(wait_ns));
+        let time: *const Timespec = &*self.alarm_time;
+        let entry = opcode::Timeout::new(time).build();
+        self.push(entry, OpName::new(Kind::Alarm, NOBODY));
+        Wait::Forever
     }
 
     fn cancel(&mut self, name: OpName) {
@@ -228,8 +257,9 @@ impl Uring {
         let entered = match wait {
             Wait::Poll => submitter.submit(),
             Wait::Forever => submitter.submit_and_wait(1),
-            Wait::AtMost(time) => {
-                let time = Timespec::from(time);
+            Wait::Until(until_ns) => {
+                let wait_ns = until_ns.saturating_sub(self.clock.now().mono_ns);
+                let time = Timespec::from(Duration::from_nanos(wait_ns));
                 submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
@@ -272,6 +302,11 @@ impl Uring {
         }
         match name.kind {
             Kind::Cancel => None,
+            // The turn that waited for it has ended.
+            Kind::Alarm => {
+                self.alarm_at_ns = None;
+                None
+            }
             Kind::Wake => {
                 self.arm_wakeup();
                 self.counters.wakes.add(1);
@@ -305,7 +340,12 @@ impl Uring {
             unsafe { self.recv_ring.lease(id, len) }
         });
         let result = match outcome(raw.result) {
-            Err(error) => Err(error),
+            Err(error) => {
+                if error.raw_os_error() == Some(libc::ENOBUFS) {
+                    self.recv_ring.widen();
+                }
+                Err(error)
+            }
             Ok(0) => Ok(None),
             Ok(_) => Ok(lease),
         };
@@ -362,15 +402,12 @@ impl Uring {
     /// Cancels everything and reaps until nothing is in flight, or patience ends.
     fn cancel_all(&mut self) -> io::Result<()> {
         let entry = opcode::AsyncCancel2::new(CancelBuilder::any().all()).build();
-        let nobody = Key {
-            index: 0,
-            generation: 0,
-        };
-        self.push(entry, OpName::new(Kind::Cancel, nobody));
+        self.push(entry, OpName::new(Kind::Cancel, NOBODY));
         let give_up_ns = self.clock.now().deadline(DROP_PATIENCE);
         while self.in_flight > 0 && self.clock.now().mono_ns < give_up_ns {
             self.unstage();
-            self.enter(Wait::AtMost(Duration::from_millis(50)))?;
+            let soon = self.clock.now().deadline(Duration::from_millis(50));
+            self.enter(Wait::Until(soon))?;
             self.reap();
             while let Some(raw) = self.reaped.pop_front() {
                 self.settle(raw);
@@ -383,7 +420,7 @@ impl Uring {
     fn settle(&mut self, raw: Raw) {
         match OpName::decode(raw.user_data).kind {
             // Not re-armed, unlike in `react`.
-            Kind::Wake | Kind::Cancel => self.in_flight -= 1,
+            Kind::Wake | Kind::Cancel | Kind::Alarm => self.in_flight -= 1,
             _ => drop(self.react(raw)),
         }
     }
@@ -428,6 +465,20 @@ impl Ring for Uring {
         if self.listeners[listener.0 as usize].armed {
             self.cancel(accept_name(listener));
         }
+    }
+
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<OwnedFd> {
+        let state = &self.listeners[listener.0 as usize];
+        assert!(!state.armed, "nobody else accepts");
+        let socket = SockRef::from(state.socket.as_ref()?);
+        // The queue may be shared with others, who empty it at the same time: never block on it, and
+        // leave it blocking for those whom we inherited it from.
+        socket.set_nonblocking(true).ok()?;
+        let accepted = socket.accept();
+        let _ = socket.set_nonblocking(false);
+        let (accepted, _) = accepted.ok()?;
+        // Accepted without the listener's flags on Linux: it blocks, as a ring wants it.
+        Some(accepted.into())
     }
 
     fn close_listener(&mut self, listener: ListenerId) {
@@ -476,7 +527,7 @@ impl Ring for Uring {
         }
     }
 
-    fn send(&mut self, conn: Key, socket: &OwnedFd, buf: WriteBuf) {
+    fn send(&mut self, conn: Key, socket: &OwnedFd, buf: Box<WriteBuf>) {
         assert!(!buf.is_empty(), "a send carries something");
         assert!(self.ops(conn).send.is_none(), "one send at a time");
         self.counters.sends.add(1);
@@ -517,6 +568,10 @@ impl Ring for Uring {
         drop(socket);
     }
 
+    fn release(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
+        Ok(socket)
+    }
+
     fn unacknowledged_bytes(&self, socket: &OwnedFd) -> Option<u32> {
         sys::unacknowledged_bytes(socket.as_fd()).ok()
     }
@@ -532,6 +587,10 @@ impl Ring for Uring {
             self.reaped.is_empty(),
             "completions are taken before the next turn"
         );
+        let wait = match wait {
+            Wait::Until(until_ns) => self.set_alarm(until_ns),
+            wait => wait,
+        };
         self.unstage();
         // What did not fit must not wait for a fact that its own submission would bring.
         let wait = match self.staged.is_empty() {
@@ -568,6 +627,10 @@ impl Drop for Uring {
             );
             mem::forget(mem::take(&mut self.ops));
             mem::forget(mem::take(&mut self.wake_count));
+            mem::forget(mem::replace(
+                &mut self.alarm_time,
+                Box::new(Timespec::new()),
+            ));
             mem::forget(self.recv_ring.clone());
         }
     }

@@ -76,7 +76,7 @@ fn child_without_descriptors() {
     assert!(!more);
     // Whoever does not arm again hears nothing more, however long the peer waits.
     let enters = world.ring.counters.enters.get();
-    world.turn(Wait::AtMost(Duration::from_millis(50)));
+    world.turn_for(Duration::from_millis(50));
     assert!(world.facts.is_empty());
     assert_eq!(world.ring.counters.enters.get(), enters + 1);
     drop(hoard);
@@ -254,7 +254,7 @@ fn a_cancel_that_races_with_data_loses_none() {
     let mut cancelled = 0;
     while got.len() < data.len() {
         world.ring.arm_recv(A, &socket);
-        world.turn(Wait::AtMost(Duration::from_micros(300)));
+        world.turn_for(Duration::from_micros(300));
         world.ring.cancel_recv(A);
         loop {
             let (received, more) = world.received(A);
@@ -457,12 +457,37 @@ fn a_limited_wait_ends_in_time_and_a_poll_at_once() {
         return;
     };
     let started = Instant::now();
-    world.turn(Wait::AtMost(Duration::from_millis(30)));
+    world.turn_for(Duration::from_millis(30));
     assert!(started.elapsed() >= Duration::from_millis(30));
-    for wait in [Wait::AtMost(Duration::ZERO), Wait::Poll] {
+    for wait in [Wait::Until(0), Wait::Poll] {
         world.turn(wait);
         assert!(world.facts.is_empty());
     }
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
+fn an_alarm_ends_waits_and_outlives_those_that_end_before_it() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let started = Instant::now();
+    let until_ns = world.ring.now().deadline(Duration::from_millis(120));
+    let bell = world.ring.wakeup.clone();
+    std::thread::spawn(move || bell.write().unwrap());
+    assert!(matches!(world.next(), Completion::Woken));
+    world.turn(Wait::Until(until_ns));
+    world.turn(Wait::Until(until_ns + 1_000_000_000));
+    assert!(world.facts.is_empty());
+    assert!(world.ring.now().mono_ns >= until_ns);
+    assert!(started.elapsed() < PATIENCE);
+    assert_eq!(world.ring.alarm_at_ns, None);
+    // A wait that ends before the alarm does not wait for it.
+    let far_ns = world.ring.now().deadline(Duration::from_secs(3600));
+    assert_eq!(world.ring.set_alarm(far_ns), Wait::Forever);
+    world.turn_for(Duration::from_millis(60));
+    assert_eq!(world.ring.alarm_at_ns, Some(far_ns));
+    drop(world);
     assert!(started.elapsed() < PATIENCE);
 }
 
@@ -734,6 +759,10 @@ impl World {
         }
     }
 
+    fn turn_for(&mut self, time: Duration) {
+        self.turn(Wait::Until(self.ring.now().deadline(time)));
+    }
+
     fn next(&mut self) -> Completion<Uring> {
         self.next_within(PATIENCE).expect("a fact comes in time")
     }
@@ -741,7 +770,7 @@ impl World {
     fn next_within(&mut self, time: Duration) -> Option<Completion<Uring>> {
         let give_up = Instant::now() + time;
         while self.facts.is_empty() && Instant::now() < give_up {
-            self.turn(Wait::AtMost(time.min(Duration::from_millis(100))));
+            self.turn_for(time.min(Duration::from_millis(100)));
         }
         self.facts.pop_front()
     }
@@ -767,11 +796,15 @@ impl World {
         }
     }
 
-    fn sent(&mut self, to: Key) -> (WriteBuf, io::Result<usize>) {
+    fn sent(&mut self, to: Key) -> (Box<WriteBuf>, io::Result<usize>) {
         self.sent_within(to, PATIENCE).expect("a send ends in time")
     }
 
-    fn sent_within(&mut self, to: Key, time: Duration) -> Option<(WriteBuf, io::Result<usize>)> {
+    fn sent_within(
+        &mut self,
+        to: Key,
+        time: Duration,
+    ) -> Option<(Box<WriteBuf>, io::Result<usize>)> {
         match self.next_within(time)? {
             Completion::Sent { conn, buf, result } if conn == to => Some((buf, result)),
             other => panic!("not sent but {}", name(&other)),
@@ -779,7 +812,7 @@ impl World {
     }
 
     /// Sends all of `buf` on connection A, checking each step; returns what each one took.
-    fn send_all(&mut self, socket: &OwnedFd, mut buf: WriteBuf) -> Vec<usize> {
+    fn send_all(&mut self, socket: &OwnedFd, mut buf: Box<WriteBuf>) -> Vec<usize> {
         let mut sends = Vec::new();
         while !buf.is_empty() {
             let before = buf.len();
@@ -863,15 +896,15 @@ fn pattern(seed: u32, length: usize) -> Vec<u8> {
         .collect()
 }
 
-fn flat(bytes: &[u8]) -> WriteBuf {
-    let mut buf = WriteBuf::default();
+fn flat(bytes: &[u8]) -> Box<WriteBuf> {
+    let mut buf = Box::<WriteBuf>::default();
     buf.put_slice(bytes);
     buf
 }
 
 /// `count` times a short head and a large body spliced in, and the bytes these make.
-fn striped(count: u32, body_bytes: usize) -> (WriteBuf, Vec<u8>) {
-    let (mut buf, mut all) = (WriteBuf::default(), Vec::new());
+fn striped(count: u32, body_bytes: usize) -> (Box<WriteBuf>, Vec<u8>) {
+    let (mut buf, mut all) = (Box::<WriteBuf>::default(), Vec::new());
     for stripe in 0..count {
         let (head, body) = (stripe.to_be_bytes(), pattern(stripe, body_bytes));
         buf.put_slice(&head);

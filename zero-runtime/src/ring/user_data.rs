@@ -11,6 +11,7 @@ pub(super) enum Kind {
     Send = 4,
     Wake = 5,
     Cancel = 6,
+    Alarm = 7,
 }
 
 /// The name of an operation: for [`Kind::Accept`] the index is a listener's, else a connection's.
@@ -40,6 +41,7 @@ impl OpName {
             4 => Kind::Send,
             5 => Kind::Wake,
             6 => Kind::Cancel,
+            7 => Kind::Alarm,
             other => panic!("a completion of unknown kind {other}"),
         };
         let key = Key {
@@ -63,6 +65,7 @@ mod tests {
             Kind::Send,
             Kind::Wake,
             Kind::Cancel,
+            Kind::Alarm,
         ] {
             for (index, generation) in [(0, 0), (u32::MAX, 0x00ff_ffff), (7, 9)] {
                 let name = OpName::new(kind, Key { index, generation });

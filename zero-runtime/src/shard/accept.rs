@@ -6,11 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
 use crate::bridge::inbox::ConnSignal;
+use crate::bridge::peers::Ticket;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
@@ -69,6 +71,9 @@ impl<K> Listeners<K> {
     }
 }
 
+/// A peer has as many connections as it may.
+struct OverLimit;
+
 struct RaiseOnDrop(Arc<ConnSignal>);
 
 impl Drop for RaiseOnDrop {
@@ -111,7 +116,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.phase == Phase::Terminating {
             return self.ring.close(socket);
         }
-        if self.conns.is_full() {
+        if self.is_full() {
             self.listeners.waiting.push_back((listener, socket));
             if !self.listeners.full {
                 self.listeners.full = true;
@@ -125,6 +130,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Arms, ends or closes the listeners as the shard's state wants it.
     pub(super) fn steer_accept(&mut self) {
         let draining = self.phase != Phase::Running;
+        if draining {
+            self.empty_queues();
+        }
         let pausing = self.listeners.full || self.listeners.retry_at_ns != NEVER;
         for (index, listener) in self.listeners.all.iter_mut().enumerate() {
             let id = ListenerId(index as u32);
@@ -145,6 +153,24 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    /// Takes what waits in the queues of listeners that are about to be closed, which would reset it.
+    fn empty_queues(&mut self) {
+        for index in 0..self.listeners.len() {
+            // Whoever connects meanwhile must not keep us here.
+            for _ in 0..self.limits.backlog {
+                let listener = &self.listeners.all[index];
+                if listener.armed || listener.closed || self.phase == Phase::Terminating {
+                    break;
+                }
+                let id = ListenerId(index as u32);
+                match self.ring.accept_waiting(id) {
+                    Some(socket) => self.admit(id, socket),
+                    None => break,
+                }
+            }
+        }
+    }
+
     /// Resumes accepting when its pause is over.
     pub(super) fn retry_accept(&mut self) {
         if self.listeners.retry_at_ns <= self.now.mono_ns {
@@ -153,13 +179,29 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A slot has become free: whoever waits gets it.
-    pub(super) fn slot_freed(&mut self) {
+    /// Whether all places are taken, those of connections that have left included.
+    fn is_full(&self) -> bool {
+        self.conns.len() + self.away.count() >= self.limits.connections_max
+    }
+
+    /// A place has become free: whoever waits gets it.
+    pub(super) fn place_freed(&mut self) {
+        if self.is_full() {
+            return;
+        }
         if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
             self.open(listener, socket);
         } else if self.listeners.full {
             self.listeners.full = false;
             self.steer_accept();
+        }
+    }
+
+    /// Places of connections that had left have become free, perhaps several.
+    #[cold]
+    pub(super) fn free_places(&mut self) {
+        while self.listeners.full && !self.is_full() {
+            self.place_freed();
         }
     }
 
@@ -172,12 +214,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     fn open(&mut self, listener: ListenerId, socket: R::Socket) {
         self.counters.connections_accepted.add(1);
+        let Ok(ticket) = self.admit_peer(&socket) else {
+            return self.turn_peer_away(socket);
+        };
         let info = self.describe(listener, &socket);
         let make = &mut self.make;
         let made = catch_unwind(AssertUnwindSafe(|| make.make(info)));
-        let key = self.conns.insert_with(|_| Conn::new(socket));
-        let key = key.expect("a slot is free");
-        self.counters.connections_open.add(1);
+        let key = self.insert(socket);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.ticket = ticket;
+        }
         match made {
             Ok(Made::Ready(service)) => self.begin(key, service),
             Ok(Made::Later(future)) => self.make_later(key, future),
@@ -187,6 +233,32 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.terminate(key);
             }
         }
+    }
+
+    fn insert(&mut self, socket: R::Socket) -> Key {
+        let key = self.conns.insert_with(|_| Conn::new(socket));
+        self.counters.connections_open.add(1);
+        key.expect("a slot is free")
+    }
+
+    /// Counts the connection with its peer's, where they are counted; an error if there are too many.
+    fn admit_peer(&mut self, socket: &R::Socket) -> Result<Option<Box<Ticket>>, OverLimit> {
+        let Some(peers) = &self.peers else {
+            return Ok(None);
+        };
+        match self.ring.peer_addr(socket) {
+            Ok(addr) => peers.admit(addr.ip()).map(Some).ok_or(OverLimit),
+            // It is gone already, or has no address.
+            Err(_) => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn turn_peer_away(&mut self, socket: R::Socket) {
+        self.counters.peers_over_limit.add(1);
+        let key = self.insert(socket);
+        self.refuse(key, StatusCode::SERVICE_UNAVAILABLE);
+        self.settle(key);
     }
 
     fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
@@ -203,8 +275,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// The connection has its service: requests may come.
     pub(super) fn begin(&mut self, key: Key, service: M::Service) {
-        let deadline_ns = self.deadline_after(self.limits.head_timeout_ns);
         let draining = self.phase != Phase::Running;
+        let timeout_ns = match draining {
+            true => Some(self.last_head_ns()),
+            false => self.limits.head_timeout_ns,
+        };
+        let deadline_ns = self.deadline_after(timeout_ns);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

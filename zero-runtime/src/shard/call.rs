@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Request, response};
+use http::{Extensions, HeaderMap, request, response};
 
 use super::conn::{Conn, Incoming, Recv, State};
 use super::{Exchange, PendingCall, Shard};
@@ -33,8 +33,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.is_worth_waiting(&call) {
             return self.park(call);
         }
-        let body = self.open_body(&mut call);
-        if let (Some(head), Some(body)) = (call.head.take(), body) {
+        if let Some(body) = self.open_body(&mut call) {
             self.calling = Some(key);
             // Only another's call ends a streak: requests that merely queue up do not.
             if self.last_called != Some(key) {
@@ -44,9 +43,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             match self.limits.dispatch {
                 // 100 must be written between the handler's asking and its answer: not within
                 // one poll.
-                _ if call.expects_continue => self.call_detached(key, head, body),
-                Dispatch::Workers => self.send_call(key, head, body),
-                _ => self.call_inline(key, head, body),
+                _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
+                Dispatch::Workers => self.send_call(key, call.take_head(), body),
+                _ => self.call_inline(&mut call, body),
             }
             self.calling = None;
             self.settle(key);
@@ -112,14 +111,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match std::mem::replace(&mut conn.incoming, Incoming::Nothing) {
-            Incoming::Parked(call) => self.queue_call(call),
+            Incoming::Parked(call) => self.queue_call(call, true),
             other => conn.incoming = other,
         }
     }
 
     /// Queues a call, and notes with its connection under which number: the next of a connection
-    /// that is being answered goes first, unless that one has had its share.
-    pub(super) fn queue_call(&mut self, call: Box<PendingCall>) {
+    /// that is being answered goes first, unless that one has had its share. A call that has a body
+    /// is found by its number until it is made.
+    #[inline]
+    pub(super) fn queue_call(&mut self, call: Box<PendingCall>, has_body: bool) {
         let key = call.conn;
         let goes_first = self.calling == Some(key) && self.streak < super::STREAK_MAX;
         let number = match goes_first {
@@ -134,7 +135,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.calls_made + self.calls.len() as u64 - 1
             }
         };
-        if let Some(conn) = self.conns.get_mut(key) {
+        if has_body && let Some(conn) = self.conns.get_mut(key) {
             conn.incoming = Incoming::Collecting(number);
         }
     }
@@ -180,7 +181,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Polls the call once, here. What does not end goes on as a task.
-    fn call_inline(&mut self, key: Key, head: Request<()>, body: RequestBody) {
+    fn call_inline(&mut self, call: &mut PendingCall, body: RequestBody) {
+        let key = call.conn;
+        // Handed in by reference, so that the head is moved once: from its place into the call.
+        let mut body = Some(body);
         let mut driver = self
             .spare_driver
             .take()
@@ -206,7 +210,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let mut cx = Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let driver = driver.as_mut();
-            driver.start_now(service.clone(), head, body, &mut cx, &mut sink)
+            let body = body.take().unwrap_or_else(RequestBody::empty);
+            driver.start_now(service.clone(), call.take_head(), body, &mut cx, &mut sink)
         }));
         let refused = sink.refused;
         self.put_out(key, out);
@@ -221,11 +226,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.fail_exchange(key);
             }
             Ok(Poll::Pending) => self.detach(key, driver),
-            // The panic hook has reported it.
             Err(_panic) => {
                 worker::discard(driver);
-                self.counters.handler_panics.add(1);
-                self.fail_exchange(key);
+                self.handle_panic(key);
             }
         }
     }
@@ -251,14 +254,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let service = self.conns.get_mut(key)?.service.as_ref()?;
         let cloned = catch_unwind(AssertUnwindSafe(|| service.clone()));
         if cloned.is_err() {
-            self.counters.handler_panics.add(1);
-            self.fail_exchange(key);
+            self.handle_panic(key);
         }
         cloned.ok()
     }
 
     /// Makes the call in a task of its own from the start.
-    fn call_detached(&mut self, key: Key, head: Request<()>, body: RequestBody) {
+    fn call_detached(&mut self, key: Key, head: request::Parts, body: RequestBody) {
         if let Some(service) = self.clone_service(key) {
             let mut driver = Box::pin(Driver::idle());
             driver.as_mut().start(service, head, body);
@@ -267,7 +269,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Hands the call to a worker; the links take turns.
-    fn send_call(&mut self, key: Key, head: Request<()>, body: RequestBody) {
+    fn send_call(&mut self, key: Key, head: request::Parts, body: RequestBody) {
         let Some(service) = self.clone_service(key) else {
             return;
         };
@@ -309,6 +311,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         while let Some(key) = self.inbox.pop() {
             self.handle_signal(key);
         }
+        if self.inbox.take_places() {
+            self.free_places();
+        }
         if self.inbox.take_overflow() {
             for key in self.conns.keys() {
                 self.handle_signal(key);
@@ -331,8 +336,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     fn handle_answer(&mut self, answer: Answer) {
         let key = answer.conn;
         let Some(conn) = self.conns.get_mut(key) else {
-            // The connection is gone: dropping a reply's receiver cancels its task.
             self.counters.late_completions.add(1);
+            if let Outcome::Detached(reply) = answer.outcome {
+                self.abandon(Exchange::Detached(reply));
+            }
             return;
         };
         if !matches!(conn.exchange, Exchange::Calling) {
@@ -349,10 +356,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.pull_reply(key);
             }
             Outcome::Failed => self.fail_exchange(key),
-            Outcome::Panicked => {
-                self.counters.handler_panics.add(1);
-                self.fail_exchange(key);
-            }
+            Outcome::Panicked => self.handle_panic(key),
         }
         self.settle(key);
     }
@@ -423,7 +427,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Reacts to what the request body's reader has done.
-    fn serve_body_reader(&mut self, key: Key) {
+    pub(super) fn serve_body_reader(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

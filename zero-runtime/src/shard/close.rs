@@ -1,14 +1,18 @@
 //! How connections end: terminate (ask for nothing more), join (wait until nothing is in
-//! flight), close (give socket and slot back); and the deadlines and phases that end them.
+//! flight), close (give socket and slot back); how they leave; and the phases that end them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::conn::{Carry, Incoming, NEVER, ReadWait, Recv, State};
+use bytes::Bytes;
+
+use super::conn::{Carry, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
+use crate::config::Disconnect;
 use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
+use crate::upgrade::Upgraded;
 use crate::worker::{Spawn, discard};
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
@@ -24,6 +28,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.carry = Carry::default();
         conn.incoming = Incoming::Nothing;
         conn.wait_for(ReadWait::Nothing, NEVER);
+        conn.request_deadline_ns = NEVER;
         self.close_if_done(key);
     }
 
@@ -34,6 +39,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         match conn.state {
             State::Flushing if conn.unsent_bytes() == 0 => self.linger(key),
+            State::Leaving if conn.unsent_bytes() == 0 && !conn.is_in_flight() => {
+                self.hand_over(key);
+            }
             State::Terminating if !conn.is_in_flight() => self.remove(key),
             _ => {}
         }
@@ -69,17 +77,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         conn.state = State::Terminating;
-        if !matches!(conn.exchange, Exchange::Idle) {
-            self.counters.handlers_cancelled.add(1);
-        }
-        // Dropping the receiver tells a detached call to end; dropping the sender tells its body.
-        conn.exchange = Exchange::Idle;
+        let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+        // Dropping the sender tells the body's reader.
         conn.incoming = Incoming::Nothing;
+        // Tells whoever waits for an upgrade that there will be none.
+        conn.destination = None;
+        let making = conn.making.take();
         // There may be a service in it, with destructors of the application's.
-        discard(conn.making.take());
+        discard(making);
         conn.carry = Carry::default();
         conn.wait_for(ReadWait::Nothing, NEVER);
         conn.write_deadline_ns = NEVER;
+        conn.request_deadline_ns = NEVER;
         let out = conn.out.take();
         let sending = conn.is_sending();
         if matches!(conn.recv, Recv::Multishot | Recv::Direct | Recv::Lent) {
@@ -92,7 +101,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let Some(out) = out {
             self.recycle(out);
         }
+        self.abandon(exchange);
         self.close_if_done(key);
+    }
+
+    /// Nobody waits for this exchange's response any more.
+    pub(super) fn abandon(&mut self, exchange: Exchange) {
+        let lets_go = self.limits.disconnect == Disconnect::Detach;
+        match exchange {
+            Exchange::Idle => {}
+            Exchange::Detached(reply) if lets_go && self.phase != Phase::Terminating => {
+                reply.let_go();
+            }
+            // Dropping the reply's receiver tells a detached call to end.
+            Exchange::Queued | Exchange::Calling | Exchange::Detached(_) => {
+                self.counters.handlers_cancelled.add(1);
+            }
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -107,7 +132,59 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if catch_unwind(AssertUnwindSafe(|| drop(service))).is_err() {
             self.counters.handler_panics.add(1);
         }
-        self.slot_freed();
+        self.place_freed();
+    }
+
+    /// Lets the connection go: no further request is read, what is queued goes out, and once
+    /// nothing is in flight `destination` has it, with all that was read ahead.
+    pub(super) fn leave(&mut self, key: Key, destination: Destination) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open {
+            return;
+        }
+        conn.state = State::Leaving;
+        conn.destination = Some(destination);
+        conn.incoming = Incoming::Nothing;
+        conn.wait_for(ReadWait::Nothing, NEVER);
+        conn.request_deadline_ns = NEVER;
+    }
+
+    fn hand_over(&mut self, key: Key) {
+        let Some(conn) = self.conns.remove(key) else {
+            return;
+        };
+        self.counters.connections_open.decrement();
+        self.counters.connections_handed_over.add(1);
+        let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
+        let upgraded = self.ring.release(conn.socket);
+        let place = self.away.place(conn.ticket);
+        let upgraded = upgraded.map(|socket| Upgraded {
+            socket,
+            read_ahead,
+            place,
+        });
+        match (conn.destination, upgraded) {
+            // Nobody waits for it: dropping it closes it.
+            (Some(Destination::Upgrade(sender)), Ok(upgraded)) => drop(sender.send(upgraded)),
+            (Some(Destination::Http2), Ok(upgraded)) => self.serve_http2(conn.service, upgraded),
+            (_, Err(error)) => tracing::debug!(%error, "a connection could not be handed over"),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    fn serve_http2(&mut self, service: Option<M::Service>, conn: Upgraded) {
+        let (Some(service), make, lifecycle) = (service, &mut self.make, &self.lifecycle) else {
+            return;
+        };
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            make.serve_http2(service, conn, lifecycle.clone())
+        }));
+        match served {
+            Ok(served) => self.spawn.spawn(served),
+            Err(_panic) => self.counters.handler_panics.add(1),
+        }
     }
 
     /// The peer has ended its side behind a whole request: a handler that waits is dropped. One
@@ -117,10 +194,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match conn.exchange {
+            Exchange::Detached(_) if self.limits.half_close => {}
             // Responses before its own are on their way: they are not taken back.
             Exchange::Detached(_) if conn.h1.request_complete() && conn.unsent_bytes() > 0 => {
-                self.counters.handlers_cancelled.add(1);
-                conn.exchange = Exchange::Idle;
+                let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+                self.abandon(exchange);
                 self.close_after_flush(key);
             }
             Exchange::Detached(_) if conn.h1.request_complete() => self.terminate(key),
@@ -129,81 +207,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Exchange::Idle => self.close_after_flush(key),
             Exchange::Queued | Exchange::Calling => {}
         }
-    }
-
-    pub(super) fn handle_deadlines(&mut self) {
-        self.retry_accept();
-        self.end_patience();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.poll(self.now.mono_ns, &mut due);
-        for key in due.drain(..) {
-            self.handle_timer(key);
-        }
-        self.due = due;
-    }
-
-    fn handle_timer(&mut self, key: Key) {
-        let now_ns = self.now.mono_ns;
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        if now_ns < conn.timer_at_ns {
-            // An entry made before an earlier one was needed; that one has taken over.
-            return;
-        }
-        conn.timer_at_ns = NEVER;
-        if conn.write_deadline_ns <= now_ns {
-            self.handle_write_check(key);
-        } else if conn.read_deadline_ns <= now_ns && conn.unsent_bytes() > 0 {
-            // It is still reading answers; the write side has a deadline of its own.
-            let wait = conn.read_wait;
-            let timeout_ns = match wait {
-                ReadWait::Head => self.limits.head_timeout_ns,
-                _ => self.limits.keep_alive_timeout_ns,
-            };
-            let deadline_ns = self.deadline_after(timeout_ns);
-            if let Some(conn) = self.conns.get_mut(key) {
-                conn.wait_for(wait, deadline_ns);
-            }
-        } else if conn.read_deadline_ns <= now_ns {
-            match conn.read_wait {
-                ReadWait::Head => self.counters.timeouts_head.add(1),
-                ReadWait::KeepAlive => self.counters.timeouts_keep_alive.add(1),
-                ReadWait::Nothing | ReadWait::Linger => {}
-            }
-            self.terminate(key);
-        }
-        self.settle(key);
-    }
-
-    /// When a blocked send is next looked at: twice within its timeout.
-    pub(super) fn next_write_check_ns(&self) -> u64 {
-        self.deadline_after(self.limits.write_timeout_ns.map(|ns| ns / 2))
-    }
-
-    /// A send has been blocked for a while. A peer that has taken nothing at two looks in a row
-    /// is cut; one that takes little by little is not.
-    fn handle_write_check(&mut self, key: Key) {
-        let next_ns = self.next_write_check_ns();
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        let now = self.ring.unacknowledged_bytes(&conn.socket);
-        let (before, same) = conn.unacknowledged;
-        let same = match before == now {
-            true => same + 1,
-            false => 0,
-        };
-        conn.unacknowledged = (now, same);
-        // Where the ring cannot tell, the first look finds no difference.
-        let looks = if now.is_some() { 2 } else { 1 };
-        if same < looks {
-            conn.write_deadline_ns = next_ns;
-            return;
-        }
-        self.counters.timeouts_write.add(1);
-        self.ring.reset_on_close(&conn.socket);
-        self.terminate(key);
     }
 
     /// Does what a change of the server's phase asks of this shard.
@@ -226,14 +229,21 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A connection between requests closes; one with a request closes behind its response.
+    /// A connection between requests closes; one with a request closes behind its response; one
+    /// that has not asked yet has a moment to do so.
     fn drain(&mut self, key: Key) {
+        let last_head_ns = self.deadline_after(Some(self.last_head_ns()));
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         conn.h1.close_after_response();
         if !matches!(conn.exchange, Exchange::Idle) || conn.state != State::Open {
             return;
+        }
+        // What it asks may be on its way, or unread: it came as the server still accepted.
+        if conn.requests == 0 && conn.service.is_some() && !conn.read_closed {
+            conn.wait_for(ReadWait::Head, last_head_ns);
+            return self.arm_timer(key);
         }
         match conn.unsent_bytes() {
             0 => self.terminate(key),

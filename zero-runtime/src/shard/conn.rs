@@ -9,11 +9,13 @@ use tokio::sync::oneshot;
 
 use super::PendingCall;
 use crate::bridge::inbox::ConnSignal;
+use crate::bridge::peers::Ticket;
 use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
 use crate::error::BoxError;
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
+use crate::upgrade::UpgradeSender;
 
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -25,6 +27,8 @@ pub(super) enum State {
     Open,
     /// No further request is read; what is queued goes out, then the write side ends.
     Flushing,
+    /// What is queued goes out and what comes in is kept, for whoever goes on with the connection.
+    Leaving,
     /// The write side has ended; what still arrives is swallowed until the peer ends too.
     Lingering,
     /// Nothing is asked of the kernel any more; closed when nothing is in flight.
@@ -75,12 +79,30 @@ pub(super) enum Exchange {
 pub(super) enum ReadWait {
     /// Nothing is waited for, or the handler is.
     Nothing,
+    /// So much of a body that its rate is not too low.
+    Body,
     /// A whole head, from the connection's or the head's first byte on.
     Head,
     /// The first byte of the next request.
     KeepAlive,
     /// The peer's end of stream.
     Linger,
+}
+
+/// Who goes on with a connection that leaves its shard.
+pub(super) enum Destination {
+    /// The application, once it has agreed to the present request's upgrade.
+    Upgrade(UpgradeSender),
+    /// An HTTP/2 server.
+    Http2,
+}
+
+/// The span over which the rate of a body is judged next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct BodySpan {
+    pub(super) bytes: u64,
+    /// Receiving was not always welcome in it: the peer is not to blame for its rate.
+    pub(super) is_excused: bool,
 }
 
 /// The result of a maker that had to wait.
@@ -98,7 +120,7 @@ pub(super) struct Conn<K, S> {
     pub(super) incoming: Incoming,
     pub(super) exchange: Exchange,
     /// Bytes to send, staged while a send is in flight or until the turn ends.
-    pub(super) out: Option<WriteBuf>,
+    pub(super) out: Option<Box<WriteBuf>>,
     /// Where in `out` the present response begins; `None` once any of it may have been sent.
     pub(super) begun: Option<Mark>,
     /// Bytes of the send in flight.
@@ -106,6 +128,8 @@ pub(super) struct Conn<K, S> {
     pub(super) recv: Recv,
     /// The peer has ended its side.
     pub(super) read_closed: bool,
+    /// Who has the connection when it leaves, if it may.
+    pub(super) destination: Option<Destination>,
     /// What the peer sends cannot be understood any more.
     pub(super) deaf: bool,
     /// Has sent large bodies: worth receiving them where they will lie.
@@ -116,6 +140,13 @@ pub(super) struct Conn<K, S> {
     pub(super) read_wait: ReadWait,
     pub(super) read_deadline_ns: u64,
     pub(super) write_deadline_ns: u64,
+    /// When the response is to have begun.
+    pub(super) request_deadline_ns: u64,
+    pub(super) body_span: BodySpan,
+    /// Requests that have come.
+    pub(super) requests: u32,
+    /// Its place among its peer's connections, where they are counted.
+    pub(super) ticket: Option<Box<Ticket>>,
     /// What the peer had not acknowledged when that was last looked at, and how often it has
     /// been the same since. A blocked send tells nothing until a good part of it is taken.
     pub(super) unacknowledged: (Option<u32>, u8),
@@ -139,6 +170,7 @@ impl<K, S> Conn<K, S> {
             sending_bytes: 0,
             recv: Recv::Idle,
             read_closed: false,
+            destination: None,
             deaf: false,
             bulky: false,
             dirty: false,
@@ -146,6 +178,10 @@ impl<K, S> Conn<K, S> {
             read_wait: ReadWait::Nothing,
             read_deadline_ns: NEVER,
             write_deadline_ns: NEVER,
+            request_deadline_ns: NEVER,
+            body_span: BodySpan::default(),
+            requests: 0,
+            ticket: None,
             unacknowledged: (None, 0),
             timer_at_ns: NEVER,
         }
@@ -153,7 +189,7 @@ impl<K, S> Conn<K, S> {
 
     /// Bytes of responses that the kernel has not taken yet.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.sending_bytes + self.out.as_ref().map_or(0, WriteBuf::len)
+        self.sending_bytes + self.out.as_ref().map_or(0, |out| out.len())
     }
 
     /// Whether nothing is to be changed, as far as a glance tells: the common case between and
@@ -182,7 +218,8 @@ impl<K, S> Conn<K, S> {
     }
 
     pub(super) fn deadline_ns(&self) -> u64 {
-        self.read_deadline_ns.min(self.write_deadline_ns)
+        let io = self.read_deadline_ns.min(self.write_deadline_ns);
+        io.min(self.request_deadline_ns)
     }
 
     pub(super) fn wait_for(&mut self, wait: ReadWait, deadline_ns: u64) {

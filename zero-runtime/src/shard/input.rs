@@ -5,13 +5,15 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::conn::{Collected, Incoming, ReadWait, Recv, State};
+use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, State};
+use super::deadline::after;
 use super::{Exchange, PendingCall, Shard};
 use crate::error::BodyError;
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
+use crate::upgrade::OnUpgrade;
 use crate::worker::Spawn;
 
 /// Input as it lies in memory.
@@ -129,6 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         let received = *result.as_ref().unwrap_or(&0);
         self.counters.bytes_in.add(received as u64);
+        conn.body_span.bytes += received as u64;
         let mut at = buf.len() - received;
         // The machine only counts: what it calls data lies where it belongs.
         loop {
@@ -173,6 +176,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.state == State::Leaving {
+            return conn.carry.push(input.bytes(), &mut self.carries);
+        }
         if conn.state != State::Open {
             return;
         }
@@ -196,6 +202,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.state == State::Leaving {
+            return;
+        }
         // Taken out while it is read: what is called below may not add to it.
         let mut carry = std::mem::take(&mut conn.carry);
         let consumed = self.process(key, Input::Borrowed(carry.bytes()));
@@ -276,22 +285,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// A request begins: it waits among the calls for the end of this turn's input.
     fn handle_head(&mut self, key: Key, head: &h1::RequestHead, bytes: &[u8]) {
-        let shared = self.arena.copy(bytes);
-        let map = self.maps.pop().unwrap_or_default();
-        let request = match h1::build_request(shared, &self.table, map, &mut self.names) {
-            Ok(request) => request,
-            Err(error) => return self.handle_parse_error(key, error),
-        };
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        debug_assert!(matches!(conn.exchange, Exchange::Idle));
-        self.counters.requests.add(1);
-        conn.exchange = Exchange::Queued;
-        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
-            conn.bulky = true;
-        }
-        conn.wait_for(ReadWait::Nothing, super::NEVER);
         let blank = || {
             Box::new(PendingCall {
                 conn: key,
@@ -304,12 +297,48 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             })
         };
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
+        let parts = call.head.insert(h1::blank_head());
+        if let Some(map) = self.maps.pop() {
+            parts.headers = map;
+        }
+        let shared = self.arena.copy(bytes);
+        if let Err(error) = h1::fill_head(shared, &self.table, &mut self.names, parts) {
+            return self.handle_parse_error(key, error);
+        }
+        let now_ns = self.now.mono_ns;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        debug_assert!(matches!(conn.exchange, Exchange::Idle));
+        self.counters.requests.add(1);
+        conn.exchange = Exchange::Queued;
+        conn.requests = conn.requests.saturating_add(1);
+        if self.limits.requests_per_connection_max == Some(conn.requests) {
+            conn.h1.close_after_response();
+        }
+        if head.upgrade {
+            let (sender, on_upgrade) = OnUpgrade::new();
+            conn.destination = Some(Destination::Upgrade(sender));
+            parts.extensions.insert(on_upgrade);
+        }
+        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
+            conn.bulky = true;
+        }
+        conn.request_deadline_ns = after(now_ns, self.limits.request_timeout_ns);
+        match head.body {
+            h1::BodyKind::None => conn.wait_for(ReadWait::Nothing, super::NEVER),
+            _ => {
+                let deadline_ns = after(now_ns, self.limits.body_timeout_ns);
+                conn.wait_for(ReadWait::Body, deadline_ns);
+                conn.body_span = BodySpan::default();
+            }
+        }
         call.conn = key;
         call.impatient = false;
-        call.head = Some(request);
         call.kind = head.body;
         call.expects_continue = head.expect_continue;
-        self.queue_call(call);
+        let has_body = call.kind != h1::BodyKind::None;
+        self.queue_call(call, has_body);
     }
 
     /// `whole` is `piece`, shared, where that costs nothing.
@@ -317,6 +346,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        conn.body_span.bytes += piece.len() as u64;
         let arena = &mut self.arena;
         let share = || whole.unwrap_or_else(|| arena.copy(piece));
         match &mut conn.incoming {
@@ -338,10 +368,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// The body has come to its end, or to one that is not its own.
-    fn end_body(&mut self, key: Key, ended: Result<Option<Box<HeaderMap>>, BodyError>) {
+    pub(super) fn end_body(&mut self, key: Key, ended: Result<Option<Box<HeaderMap>>, BodyError>) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if conn.read_wait == ReadWait::Body {
+            conn.wait_for(ReadWait::Nothing, super::NEVER);
+        }
         match &mut conn.incoming {
             Incoming::Nothing | Incoming::Skipping => {}
             Incoming::Collecting(number) => {
@@ -362,10 +395,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Nothing that follows can be understood: the head is answered, the body's reader told.
     fn handle_parse_error(&mut self, key: Key, error: ParseError) {
-        self.counters.parse_errors.add(1);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        if error == ParseError::Http2 && conn.requests == 0 && M::SPEAKS_HTTP2 {
+            return self.leave(key, Destination::Http2);
+        }
+        self.counters.parse_errors.add(1);
         conn.deaf = true;
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));
@@ -420,9 +456,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// A deadline this long from now, if there is to be one.
     pub(super) fn deadline_after(&self, timeout_ns: Option<u64>) -> u64 {
-        match timeout_ns {
-            Some(ns) => self.now.mono_ns.saturating_add(ns),
-            None => super::NEVER,
-        }
+        after(self.now.mono_ns, timeout_ns)
     }
 }

@@ -9,6 +9,8 @@ mod accept;
 mod call;
 mod close;
 mod conn;
+mod deadline;
+mod failure;
 mod input;
 mod output;
 
@@ -17,12 +19,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, request};
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
+use crate::bridge::peers::Peers;
+use crate::bridge::place::Away;
 use crate::driver::Driver;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -73,6 +77,8 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) ports: Vec<ShardPort<M::Service>>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Where there is a limit to connections of one peer.
+    pub(crate) peers: Option<Arc<Peers>>,
     pub(crate) counters: Arc<ShardCounters>,
 }
 
@@ -80,7 +86,7 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
 struct PendingCall {
     conn: Key,
     /// There until the call is made.
-    head: Option<Request<()>>,
+    head: Option<request::Parts>,
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
@@ -88,6 +94,14 @@ struct PendingCall {
     impatient: bool,
     /// The body has come to its end, well or badly.
     ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
+}
+
+impl PendingCall {
+    /// The head, once.
+    #[inline]
+    fn take_head(&mut self) -> request::Parts {
+        self.head.take().expect("a call is made once")
+    }
 }
 
 /// One shard.
@@ -126,14 +140,19 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
+    /// Places of connections that have left.
+    away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
+    peers: Option<Arc<Peers>>,
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
     table: HeadTable,
     names: NameTable,
     arena: Arena,
     maps: Vec<HeaderMap>,
-    bufs: Vec<WriteBuf>,
+    // Boxed, because they are handed on at every step of their way.
+    #[allow(clippy::vec_box)]
+    bufs: Vec<Box<WriteBuf>>,
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
 }
@@ -154,7 +173,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 head_bytes_max: limits.head_bytes_max,
                 headers_max: limits.headers_max,
                 uri_bytes_max: limits.uri_bytes_max,
-                ..H1Limits::default()
+                chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
+                trailer_bytes_max: limits.trailer_bytes_max,
+                trailers_max: limits.trailers_max,
+                conformance: limits.conformance,
             },
             phase: Phase::Running,
             now,
@@ -171,8 +193,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             dirty: Vec::new(),
             ports: seed.ports,
             next_port: 0,
+            away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
             lifecycle: seed.lifecycle,
+            peers: seed.peers,
             counters: seed.counters,
             spare_driver: None,
             table: HeadTable::new(limits.headers_max),
@@ -262,13 +286,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !may_sleep {
             return Wait::Poll;
         }
-        let deadline_ns = self.next_deadline_ns();
-        match deadline_ns {
+        match self.next_deadline_ns() {
             NEVER => Wait::Forever,
-            deadline_ns => {
-                let ns = deadline_ns.saturating_sub(self.now.mono_ns);
-                Wait::AtMost(std::time::Duration::from_nanos(ns))
-            }
+            deadline_ns => Wait::Until(deadline_ns),
         }
     }
 
@@ -340,7 +360,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 let buf = BytesMut::with_capacity(bytes);
                 self.ring.recv_into(key, &conn.socket, buf);
             }
+            (Recv::Multishot | Recv::Direct, Want::End) => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
             (Recv::Multishot, Want::Pause) => {
+                conn.body_span.is_excused = true;
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
@@ -395,6 +420,8 @@ enum Want {
     Nothing,
     /// What is armed must end.
     Pause,
+    /// The same, for good.
+    End,
     Multishot,
     /// At most this many bytes, straight into a buffer for the reader.
     Direct(usize),
@@ -408,6 +435,7 @@ impl<K, S> Conn<K, S> {
     fn wanted_recv(&mut self, limits: &Limits) -> Want {
         match self.state {
             State::Terminating | State::Flushing => return Want::Nothing,
+            State::Leaving => return Want::End,
             State::Lingering if self.read_closed => return Want::Nothing,
             State::Lingering => return Want::Multishot,
             State::Open if self.read_closed || self.deaf || self.service.is_none() => {

@@ -15,15 +15,15 @@ use crate::worker::Spawn;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// The connection's staged bytes, to append to; give them back with [`put_out`](Self::put_out).
-    pub(super) fn take_out(&mut self, key: Key) -> WriteBuf {
+    pub(super) fn take_out(&mut self, key: Key) -> Box<WriteBuf> {
         let staged = self.conns.get_mut(key).and_then(|conn| conn.out.take());
         staged
             .or_else(|| self.bufs.pop())
-            .unwrap_or_else(|| WriteBuf::with_capacity(self.limits.write_buffer_bytes))
+            .unwrap_or_else(|| Box::new(WriteBuf::with_capacity(self.limits.write_buffer_bytes)))
     }
 
     /// Stages `out` for the end of the turn.
-    pub(super) fn put_out(&mut self, key: Key, out: WriteBuf) {
+    pub(super) fn put_out(&mut self, key: Key, out: Box<WriteBuf>) {
         let conn = self.conns.get_mut(key);
         match conn {
             Some(conn) if !out.is_empty() && conn.state != State::Terminating => {
@@ -37,7 +37,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    pub(super) fn recycle(&mut self, mut buf: WriteBuf) {
+    pub(super) fn recycle(&mut self, mut buf: Box<WriteBuf>) {
         if self.bufs.len() < BUFS_MAX && buf.capacity() <= BUF_KEPT_BYTES_MAX {
             buf.clear();
             self.bufs.push(buf);
@@ -63,7 +63,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.dirty = dirty;
     }
 
-    fn start_send(&mut self, key: Key, buf: WriteBuf) {
+    fn start_send(&mut self, key: Key, buf: Box<WriteBuf>) {
         let deadline_ns = self.next_write_check_ns();
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -75,7 +75,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.arm_timer(key);
     }
 
-    pub(super) fn handle_sent(&mut self, key: Key, buf: WriteBuf, result: io::Result<usize>) {
+    pub(super) fn handle_sent(&mut self, key: Key, buf: Box<WriteBuf>, result: io::Result<usize>) {
         let Some(conn) = self.conns.get_mut(key) else {
             self.counters.late_completions.add(1);
             return self.recycle(buf);
@@ -104,7 +104,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.settle(key);
     }
 
-    fn go_on_sending(&mut self, key: Key, buf: WriteBuf) {
+    fn go_on_sending(&mut self, key: Key, buf: Box<WriteBuf>) {
         if !buf.is_empty() {
             return self.start_send(key, buf);
         }
@@ -128,7 +128,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Takes what a detached call has replied, as far as the window allows.
+    #[inline]
     pub(super) fn pull_reply(&mut self, key: Key) {
+        let is_detached =
+            |conn: &mut Conn<R::Socket, M::Service>| matches!(conn.exchange, Exchange::Detached(_));
+        if self.conns.get_mut(key).is_some_and(is_detached) {
+            self.pull_detached(key);
+        }
+    }
+
+    fn pull_detached(&mut self, key: Key) {
         loop {
             let window = self.limits.response_window_bytes;
             let Some(conn) = self.conns.get_mut(key) else {
@@ -148,6 +157,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn handle_reply(&mut self, key: Key, reply: Reply) {
+        if matches!(reply, Reply::Panicked) {
+            return self.handle_panic(key);
+        }
+        // A body asked for before the head was given: the client gets its 100 before it, too.
+        if matches!(reply, Reply::Head(..)) {
+            self.serve_body_reader(key);
+        }
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {
             match reply {
@@ -157,7 +173,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     sink.data(data);
                 }
                 Reply::End(trailers) => sink.end(trailers),
-                Reply::Failed => return Err(()),
+                Reply::Failed | Reply::Panicked => return Err(()),
             }
             Ok(())
         });
@@ -178,6 +194,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
         conn.begun = None;
+        conn.request_deadline_ns = super::NEVER;
+        if let Some(destination) = conn.destination.take()
+            && conn.h1.is_upgraded()
+        {
+            return self.leave(key, destination);
+        }
         if !conn.h1.request_complete() {
             // What has arrived of the body is skipped; a body that goes on costs the connection.
             conn.h1.abandon_body();
@@ -211,9 +233,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// There will be no whole response: what was written before goes out, then the end.
+    /// There will be no whole response: what was sent of it stays, what was staged is taken back; what
+    /// was written before goes out, then the end.
     pub(super) fn fail_exchange(&mut self, key: Key) {
         self.counters.bodies_failed.add(1);
+        self.take_back(key);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

@@ -16,6 +16,8 @@ pub(super) struct Expect {
     pub(super) head_only: bool,
     /// The handler fails: the answer must not look whole.
     pub(super) fails: bool,
+    /// The handler or its body panics: a bare 500 that closes may stand for the answer.
+    pub(super) panics: bool,
     /// The connection may end behind this answer.
     pub(super) may_close: bool,
     /// Not a request: any error status will do, and the connection ends.
@@ -55,10 +57,12 @@ pub(super) struct Answers {
     /// The last whole answer's request allowed the connection to end.
     pub(super) may_close: bool,
     pub(super) continues: usize,
+    /// May leave half a head, and be told that it came too late.
+    is_wild: bool,
 }
 
 impl Answers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_wild: bool) -> Self {
         Answers {
             buf: Vec::new(),
             state: State::Head,
@@ -68,6 +72,7 @@ impl Answers {
             said_close: false,
             may_close: false,
             continues: 0,
+            is_wild,
         }
     }
 
@@ -165,6 +170,13 @@ impl Answers {
             return Ok(rest);
         };
         let head = std::str::from_utf8(head).map_err(|_| "a head is not text")?;
+        if self.is_wild && head.get(8..13) == Some(" 408 ") {
+            // What it sent last was half a head, whatever it was meant to become.
+            self.expected.clear();
+            self.said_close = true;
+            self.may_close = true;
+            return Ok(rest_after);
+        }
         let Some(expect) = self.expected.front() else {
             return Err(format!("an answer nobody asked for: {head:?}"));
         };
@@ -200,6 +212,18 @@ impl Answers {
                 "x-seed" => seed = u64::from_str_radix(value, 16).ok(),
                 _ => {}
             }
+        }
+        let is_apology = expect.panics && status == 500 && seed.is_none();
+        if is_apology {
+            // To HTTP/1.0 it goes without saying.
+            self.said_close |= head.starts_with("HTTP/1.0");
+            if !self.said_close || length.is_some_and(|length| length > 0) || chunked {
+                return Err(format!("a panic was answered: {head:?}"));
+            }
+            self.expected.pop_front();
+            self.answered += 1;
+            self.may_close = true;
+            return Ok(rest_after);
         }
         if expect.refusal {
             if !(400..=599).contains(&status) || seed.is_some() {

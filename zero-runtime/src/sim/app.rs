@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Response, request};
 use http_body_util::BodyExt;
 
 use super::body::SimBody;
@@ -204,12 +204,12 @@ impl HttpService for SimService {
         polled.map(Ok)
     }
 
-    fn call(&mut self, head: Request<()>, body: RequestBody) -> Answering {
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Answering {
         assert!(
             std::mem::take(&mut self.ready),
             "a service is called once it is ready"
         );
-        let plan = Plan::of_path(head.uri().path());
+        let plan = Plan::of_path(head.uri.path());
         if plan
             .as_ref()
             .is_some_and(|plan| plan.fault == Fault::PanicInCall)

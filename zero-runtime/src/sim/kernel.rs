@@ -53,7 +53,7 @@ pub(super) enum Fact {
     },
     Sent {
         sock: usize,
-        buf: WriteBuf,
+        buf: Box<WriteBuf>,
         result: Result<usize, i32>,
     },
 }
@@ -103,7 +103,7 @@ pub(super) struct Sock {
     pub(super) recv_cancel_ns: Option<u64>,
     /// The last receive completion's time: they keep their order.
     pub(super) recv_last_ns: u64,
-    pub(super) send: Option<WriteBuf>,
+    pub(super) send: Option<Box<WriteBuf>>,
     pub(super) send_cancel_ns: Option<u64>,
     /// Bytes for the peer that it has not read.
     pub(super) tx: VecDeque<u8>,
@@ -138,7 +138,7 @@ impl Sock {
             self.key,
             self.rx.len(),
             self.rx_end,
-            self.send.as_ref().map_or(0, WriteBuf::len),
+            self.send.as_ref().map_or(0, |buf| buf.len()),
             self.tx.len(),
             self.tx_end
         )

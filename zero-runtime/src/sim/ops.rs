@@ -145,7 +145,7 @@ impl Kernel {
         self.post(at_ns, Fact::ReceivedInto { sock, buf, result });
     }
 
-    pub(super) fn send(&mut self, sock: usize, buf: WriteBuf) {
+    pub(super) fn send(&mut self, sock: usize, buf: Box<WriteBuf>) {
         let state = &mut self.socks[sock];
         state.send = Some(buf);
         state.send_cancel_ns = None;

@@ -189,6 +189,15 @@ impl Plan {
         }
     }
 
+    /// Whether it fails by a panic.
+    pub(super) fn panics(&self, is_head: bool) -> bool {
+        let is_panic = matches!(
+            self.fault,
+            Fault::PanicInCall | Fault::PanicInPoll | Fault::BodyPanic(_)
+        );
+        is_panic && self.fails(is_head)
+    }
+
     pub(super) fn path(class: Class, seed: u64) -> String {
         let class = match class {
             Class::Gentle => 'g',

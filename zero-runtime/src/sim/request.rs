@@ -125,6 +125,7 @@ impl RequestText {
             body: self.plan.body(request_body),
             head_only: is_head,
             fails: self.plan.fails(is_head),
+            panics: self.plan.panics(is_head),
             may_close: ends || (self.body.is_some() && !reads_all),
             refusal: false,
         }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -29,7 +30,7 @@ enum Op {
     RecvOnce(usize),
     RecvInto(usize, BytesMut),
     CancelRecv(usize),
-    Send(usize, WriteBuf),
+    Send(usize, Box<WriteBuf>),
     CancelSend(usize),
 }
 
@@ -271,6 +272,18 @@ impl Ring for SimRing {
         self.stage(Op::CancelAccept(listener.0 as usize));
     }
 
+    fn accept_waiting(&mut self, listener: ListenerId) -> Option<SimSocket> {
+        assert!(!self.listener.accepting, "accepting must have ended");
+        let mut world = self.world.borrow_mut();
+        let kernel = &mut world.kernel;
+        let sock = kernel.listeners[listener.0 as usize].backlog.pop_front()?;
+        kernel.accepted += 1;
+        kernel
+            .trace
+            .say(|| format!("{sock}: accepted from the backlog"));
+        Some(SimSocket(sock))
+    }
+
     fn close_listener(&mut self, listener: ListenerId) {
         assert!(
             !self.listener.accepting,
@@ -311,7 +324,7 @@ impl Ring for SimRing {
         self.stage(Op::CancelRecv(sock));
     }
 
-    fn send(&mut self, conn: Key, socket: &SimSocket, buf: WriteBuf) {
+    fn send(&mut self, conn: Key, socket: &SimSocket, buf: Box<WriteBuf>) {
         assert!(!buf.is_empty(), "a send carries something");
         let shut = self.world.borrow().kernel.socks[socket.0].shut;
         assert!(!shut, "nothing is sent behind the end of the write side");
@@ -358,6 +371,12 @@ impl Ring for SimRing {
         world.kernel.close(socket.0);
         drop(world);
         self.spawn.interleave();
+    }
+
+    /// There is no descriptor behind a simulated socket.
+    fn release(&mut self, socket: SimSocket) -> io::Result<OwnedFd> {
+        self.close(socket);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn peer_addr(&self, socket: &SimSocket) -> io::Result<SocketAddr> {

@@ -13,7 +13,7 @@ use super::spawn::SimSpawn;
 use super::world::{SECOND_NS, Shared, World};
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
-use crate::config::{Config, Dispatch};
+use crate::config::{Config, Conformance, Dispatch};
 use crate::lifecycle::{Lifecycle, RuntimeRef};
 use crate::limits::Limits;
 use crate::shard::{Flow, Shard, ShardSeed};
@@ -43,7 +43,9 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(seed: u64, verbose: bool) -> Run {
         let mut rng = Rng::new(seed);
-        let limits = limits(&mut rng);
+        let mut limits = limits(&mut rng);
+        // Apart from the other choices, so that seeds older than this one keep theirs.
+        limits.conformance = Rng::new(seed ^ 3).pick(&[Conformance::Strict, Conformance::Hyper]);
         let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
         let inbox = Inbox::new(limits.connections_max, bell.clone());
         let lifecycle = Lifecycle::new(runtime(), None);
@@ -73,6 +75,7 @@ impl Run {
             ports,
             inbox,
             lifecycle,
+            peers: None,
             counters: counters.clone(),
         };
         Run {

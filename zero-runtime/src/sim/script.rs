@@ -261,6 +261,7 @@ impl Script {
             body: Vec::new(),
             head_only: false,
             fails: false,
+            panics: false,
             may_close: true,
             refusal: true,
         };

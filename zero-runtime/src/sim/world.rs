@@ -102,7 +102,7 @@ impl World {
         let started_ns = self.kernel.now_ns;
         let give_up_ns = match wait {
             Wait::Poll => started_ns,
-            Wait::AtMost(time) => started_ns.saturating_add(time.as_nanos() as u64),
+            Wait::Until(until_ns) => until_ns,
             Wait::Forever => u64::MAX,
         };
         let mut woken = self.rng.one_in(200);

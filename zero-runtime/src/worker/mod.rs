@@ -68,13 +68,21 @@ impl<S: HttpService> Future for Detached<S> {
         let Some(driver) = this.driver else {
             return Poll::Ready(());
         };
-        let Poll::Ready(ended) = driver.as_mut().poll(cx, this.reply) else {
-            return Poll::Pending;
-        };
-        trace_ended(&ended);
-        *this.driver = None;
-        if !matches!(ended, Ended::Complete) {
-            this.reply.send(Reply::Failed);
+        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx, this.reply)));
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(ended)) => {
+                trace_ended(&ended);
+                *this.driver = None;
+                if !matches!(ended, Ended::Complete) {
+                    this.reply.fail(Reply::Failed);
+                }
+            }
+            // The panic hook has reported it.
+            Err(_panic) => {
+                discard(this.driver.take());
+                this.reply.fail(Reply::Panicked);
+            }
         }
         Poll::Ready(())
     }
@@ -82,8 +90,7 @@ impl<S: HttpService> Future for Detached<S> {
 
 impl Sink for ReplySender {
     fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        self.send(Reply::Head(Box::new(parts), length));
-        Ok(true)
+        Ok(self.send(Reply::Head(Box::new(parts), length)))
     }
 
     fn has_room(&mut self) -> bool {
@@ -91,8 +98,7 @@ impl Sink for ReplySender {
     }
 
     fn data(&mut self, data: Bytes) -> bool {
-        self.send(Reply::Data(data));
-        true
+        self.send(Reply::Data(data))
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {

@@ -163,7 +163,7 @@ impl Conn {
         };
         let found = parse::find_head(limits, head, seen as usize, at_limit, table);
         let framing = match found {
-            Ok(Found::Head) => framing::frame(head, table),
+            Ok(Found::Head) => framing::frame(limits.conformance, head, table),
             Ok(Found::Partial) => {
                 // A lone carriage return begins an empty line, not a head.
                 let seen = if head == b"\r" { 0 } else { head.len() as u32 };
@@ -260,6 +260,11 @@ impl Conn {
             out.put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         is_due
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub fn owes_continue(&self) -> bool {
+        self.continue_due
     }
 
     /// How the connection goes on; to be asked when the response is complete. After [`Next::Keep`]

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{H1Limits, ParseError};
+use super::extension::Extension;
+use super::{H1Limits, ParseError, trailer};
+use crate::config::Conformance;
 
 /// What the input held.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ impl Decoder {
         Decoder::Chunked(Chunked {
             state: State::Start,
             left: 0,
+            digits: 0,
             extension_bytes: 0,
             lines: Lines::default(),
         })
@@ -69,6 +72,8 @@ pub(super) struct Chunked {
     state: State,
     /// Of the present chunk's size line: the size so far. Of its data: what is still to come.
     left: u64,
+    /// Of the present chunk's size.
+    digits: u8,
     /// Over all chunks.
     extension_bytes: u32,
     /// Meaningful in `State::Trailers` alone.
@@ -82,7 +87,10 @@ enum State {
     Start,
     Size,
     SpaceBehindSize,
+    /// Within extensions, whose line ends at the next carriage return.
     Extension,
+    /// Within extensions that are held to their grammar.
+    StrictExtension(Extension),
     SizeLf,
     Data,
     DataCr,
@@ -107,21 +115,23 @@ impl Chunked {
             self.state = match self.state {
                 State::Start => {
                     self.left = 0;
-                    self.push_digit(byte)?
+                    self.digits = 0;
+                    self.push_digit(limits, byte)?
                 }
                 State::Size => match byte {
-                    b'\t' | b' ' => State::SpaceBehindSize,
-                    b';' => State::Extension,
+                    b'\t' | b' ' => self.skip_space(limits)?,
+                    b';' => first_extension(limits),
                     b'\r' => State::SizeLf,
-                    digit => self.push_digit(digit)?,
+                    digit => self.push_digit(limits, digit)?,
                 },
                 State::SpaceBehindSize => match byte {
-                    b'\t' | b' ' => State::SpaceBehindSize,
-                    b';' => State::Extension,
-                    b'\r' => State::SizeLf,
+                    b'\t' | b' ' => self.skip_space(limits)?,
+                    b';' => first_extension(limits),
+                    b'\r' if !is_strict(limits) => State::SizeLf,
                     _ => return Err(ParseError::ChunkSize),
                 },
                 State::Extension => self.skip_extension(limits, byte)?,
+                State::StrictExtension(place) => self.follow_extension(limits, place, byte)?,
                 State::SizeLf => match (byte, self.left) {
                     (b'\n', 0) => State::LastCr,
                     (b'\n', _) => State::Data,
@@ -155,7 +165,12 @@ impl Chunked {
     //# Recipients MUST anticipate potentially large hexadecimal numerals and
     //# prevent parsing errors due to integer conversion overflows or precision
     //# loss due to integer representation.
-    fn push_digit(&mut self, byte: u8) -> Result<State, ParseError> {
+    fn push_digit(&mut self, limits: &H1Limits, byte: u8) -> Result<State, ParseError> {
+        // Sixteen say all there is to say: the rest are zeros before them, which hyper takes no end of.
+        self.digits = self.digits.saturating_add(1);
+        if is_strict(limits) && u32::from(self.digits) > u64::BITS / 4 {
+            return Err(ParseError::ChunkSizeOverflow);
+        }
         let digit = (byte as char).to_digit(16).ok_or(ParseError::ChunkSize)?;
         self.left = self
             .left
@@ -175,11 +190,38 @@ impl Chunked {
             b'\n' => return Err(ParseError::ChunkExtension),
             _ => {}
         }
-        self.extension_bytes = self.extension_bytes.saturating_add(1);
-        if self.extension_bytes as usize >= limits.chunk_extension_bytes_max {
-            return Err(ParseError::ChunkExtension);
-        }
+        self.count_extension_byte(limits)?;
         Ok(State::Extension)
+    }
+
+    fn follow_extension(
+        &mut self,
+        limits: &H1Limits,
+        place: Extension,
+        byte: u8,
+    ) -> Result<State, ParseError> {
+        if byte == b'\r' && place.may_end() {
+            return Ok(State::SizeLf);
+        }
+        self.count_extension_byte(limits)?;
+        let next = place.next(byte).ok_or(ParseError::ChunkExtension)?;
+        Ok(State::StrictExtension(next))
+    }
+
+    /// Blanks between a size and what follows it: an extension, by the standard.
+    fn skip_space(&mut self, limits: &H1Limits) -> Result<State, ParseError> {
+        if is_strict(limits) {
+            self.count_extension_byte(limits)?;
+        }
+        Ok(State::SpaceBehindSize)
+    }
+
+    fn count_extension_byte(&mut self, limits: &H1Limits) -> Result<(), ParseError> {
+        self.extension_bytes = self.extension_bytes.saturating_add(1);
+        match self.extension_bytes as usize >= limits.chunk_extension_bytes_max {
+            true => Err(ParseError::ChunkExtension),
+            false => Ok(()),
+        }
     }
 
     fn decode_trailers(
@@ -193,8 +235,20 @@ impl Chunked {
             return Ok((at, Decoded::NeedMore));
         }
         let section = &section[..self.lines.scanned as usize];
-        let trailers = parse_trailers(section, self.lines.count as usize)?;
+        let trailers = parse_trailers(limits, section, self.lines.count as usize)?;
         Ok((at + section.len(), Decoded::Trailers(trailers)))
+    }
+}
+
+fn is_strict(limits: &H1Limits) -> bool {
+    limits.conformance == Conformance::Strict
+}
+
+/// Behind the first semicolon of a size line.
+fn first_extension(limits: &H1Limits) -> State {
+    match limits.conformance {
+        Conformance::Strict => State::StrictExtension(Extension::BeforeName),
+        Conformance::Hyper => State::Extension,
     }
 }
 
@@ -225,6 +279,10 @@ impl Lines {
             self.place = match (self.place, byte) {
                 (Place::LineStart, b'\r') => Place::EndLf,
                 (Place::Line, b'\r') => Place::LineLf,
+                // Whoever takes it for the end of a line sees another end of this section.
+                (Place::LineStart | Place::Line, b'\n') if is_strict(limits) => {
+                    return Err(ParseError::Trailer);
+                }
                 (Place::LineStart | Place::Line, _) => Place::Line,
                 (Place::LineLf, b'\n') => {
                     self.count += 1;
@@ -256,7 +314,11 @@ impl Lines {
 //# in trailers
 //
 // They are handed on apart from the headers, so what a trailer says frames nothing.
-fn parse_trailers(section: &[u8], lines: usize) -> Result<HeaderMap, ParseError> {
+fn parse_trailers(
+    limits: &H1Limits,
+    section: &[u8],
+    lines: usize,
+) -> Result<HeaderMap, ParseError> {
     let mut scratch = vec![httparse::EMPTY_HEADER; lines];
     let Ok(httparse::Status::Complete((_, headers))) =
         httparse::parse_headers(section, &mut scratch)
@@ -267,6 +329,9 @@ fn parse_trailers(section: &[u8], lines: usize) -> Result<HeaderMap, ParseError>
     for header in headers {
         let name = HeaderName::try_from(header.name).map_err(|_| ParseError::Trailer)?;
         let value = HeaderValue::from_bytes(header.value).map_err(|_| ParseError::Trailer)?;
+        if is_strict(limits) && !trailer::may_trail_request(&name) {
+            continue;
+        }
         trailers
             .try_append(name, value)
             .map_err(|_| ParseError::TrailersTooLarge)?;

@@ -15,10 +15,15 @@ pub enum ParseError {
     Version,
     /// A name, a value or a line end is malformed.
     Header,
+    /// `host` is missing, repeated or malformed, or is not the target's.
+    Host,
     /// `content-length` is no number, or there are several that differ.
     ContentLength,
-    /// `transfer-encoding` does not end in chunked, or comes with HTTP/1.0.
+    /// `transfer-encoding` does not end in chunked, comes with HTTP/1.0, or, by the standard's rules,
+    /// comes twice or with `content-length`.
     TransferEncoding,
+    /// `transfer-encoding` names a coding other than chunked.
+    TransferCoding,
     /// The head has too many bytes or lines, or announces more than fits in 64 bits.
     HeadTooLarge,
     /// The request target is too long.
@@ -47,8 +52,10 @@ impl ParseError {
             | ParseError::Target
             | ParseError::Version
             | ParseError::Header
+            | ParseError::Host
             | ParseError::ContentLength
             | ParseError::TransferEncoding => Some(StatusCode::BAD_REQUEST),
+            ParseError::TransferCoding => Some(StatusCode::NOT_IMPLEMENTED),
             ParseError::HeadTooLarge => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             ParseError::TargetTooLong => Some(StatusCode::URI_TOO_LONG),
             ParseError::Http2
@@ -69,8 +76,10 @@ impl ParseError {
             | ParseError::Target
             | ParseError::Version
             | ParseError::Header
+            | ParseError::Host
             | ParseError::ContentLength
             | ParseError::TransferEncoding
+            | ParseError::TransferCoding
             | ParseError::HeadTooLarge
             | ParseError::TargetTooLong
             | ParseError::Http2 => false,
@@ -91,8 +100,10 @@ impl fmt::Display for ParseError {
             ParseError::Target => "invalid request target",
             ParseError::Version => "unsupported HTTP version",
             ParseError::Header => "invalid header field",
+            ParseError::Host => "missing or invalid host",
             ParseError::ContentLength => "invalid content-length",
             ParseError::TransferEncoding => "invalid transfer-encoding",
+            ParseError::TransferCoding => "unknown transfer coding",
             ParseError::HeadTooLarge => "request head too large",
             ParseError::TargetTooLong => "request target too long",
             ParseError::Http2 => "HTTP/2 preface on an HTTP/1 connection",

@@ -1,8 +1,9 @@
 //! What a request's head says of its body and its connection. Knows the fields that frame messages;
 //! knows nothing of how their bytes are read.
 
-use super::table::HeadTable;
-use super::{BodyKind, ParseError};
+use super::table::{HeadTable, Span};
+use super::{BodyKind, ParseError, target};
+use crate::config::Conformance;
 
 /// A `content-length` beyond this is taken for an attack, as hyper does.
 const CONTENT_LENGTH_MAX: u64 = u64::MAX - 2;
@@ -29,8 +30,11 @@ pub(super) struct Framing {
 }
 
 /// Field by field, in their order: the first fault is the one that is told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    conformance: Conformance,
+    /// Where the one `host` says what.
+    host: Option<Span>,
     /// The length, and the line that gave it.
     content_length: Option<(u64, usize)>,
     has_content_length: bool,
@@ -46,22 +50,35 @@ struct Seen {
 
 /// Reads the framing fields of the head that `table` describes, and hides those that are overruled.
 #[inline]
-pub(super) fn frame(head: &[u8], table: &mut HeadTable) -> Result<Framing, ParseError> {
+pub(super) fn frame(
+    conformance: Conformance,
+    head: &[u8],
+    table: &mut HeadTable,
+) -> Result<Framing, ParseError> {
     let method = match table.method(head) {
         b"HEAD" => MethodKind::Head,
         b"CONNECT" => MethodKind::Connect,
         _ => MethodKind::Other,
     };
+    let is_strict = conformance == Conformance::Strict;
     let mut seen = Seen {
+        conformance,
+        host: None,
+        content_length: None,
+        has_content_length: false,
+        has_transfer_encoding: false,
+        ends_in_chunked: false,
+        close: false,
         keep_alive: table.is_http_11,
+        expect_continue: false,
         upgrade: method == MethodKind::Connect,
-        ..Seen::default()
+        takes_trailers: false,
     };
     for at in 0..table.lines.len() {
         let line = table.lines[at];
         // Lengths first: few other fields have a name as long as one of these.
         match line.name_bytes {
-            2 | 6 | 7 | 10 | 14 | 17 => {}
+            2 | 4 | 6 | 7 | 10 | 14 | 17 => {}
             _ => continue,
         }
         let value = line.value.of(head);
@@ -83,16 +100,30 @@ pub(super) fn frame(head: &[u8], table: &mut HeadTable) -> Result<Framing, Parse
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 seen.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
             }
+            4 if is_strict && name.eq_ignore_ascii_case(b"host") => {
+                seen.host(value, line.value)?;
+            }
             2 if name.eq_ignore_ascii_case(b"te") => {
                 seen.takes_trailers |= list_has(value, b"trailers");
             }
             _ => {}
         }
     }
+    if is_strict {
+        target::check(method, head, table, seen.host)?;
+    }
     seen.conclude(method, table.is_http_11)
 }
 
 impl Seen {
+    #[inline]
+    fn host(&mut self, value: &[u8], span: Span) -> Result<(), ParseError> {
+        match self.host.replace(span) {
+            None if target::is_host(value) => Ok(()),
+            _ => Err(ParseError::Host),
+        }
+    }
+
     fn transfer_encoding(&mut self, value: &[u8], table: &mut HeadTable) -> Result<(), ParseError> {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
         //# A server or client that receives an HTTP/1.0 message containing a
@@ -100,6 +131,9 @@ impl Seen {
         //# framing is faulty
         if !table.is_http_11 {
             return Err(ParseError::TransferEncoding);
+        }
+        if self.conformance == Conformance::Strict {
+            return self.only_chunked(value);
         }
         self.has_transfer_encoding = true;
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
@@ -113,6 +147,23 @@ impl Seen {
         Ok(())
     }
 
+    /// One line that says chunked, and nothing beside it that could frame the body.
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //# A server that receives a request message with a transfer coding it does
+    //# not understand SHOULD respond with 501 (Not Implemented).
+    fn only_chunked(&mut self, value: &[u8]) -> Result<(), ParseError> {
+        if self.has_transfer_encoding || self.has_content_length {
+            return Err(ParseError::TransferEncoding);
+        }
+        self.has_transfer_encoding = true;
+        self.ends_in_chunked = true;
+        match value.eq_ignore_ascii_case(b"chunked") {
+            true => Ok(()),
+            false if is_coding_before_chunked(value) => Err(ParseError::TransferCoding),
+            false => Err(ParseError::TransferEncoding),
+        }
+    }
+
     fn content_length(
         &mut self,
         value: &[u8],
@@ -121,6 +172,12 @@ impl Seen {
     ) -> Result<(), ParseError> {
         self.has_content_length = true;
         if self.has_transfer_encoding {
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+            //# A server MAY reject a request that contains both Content-Length and
+            //# Transfer-Encoding
+            if self.conformance == Conformance::Strict {
+                return Err(ParseError::TransferEncoding);
+            }
             table.lines[line].hidden = true;
             return Ok(());
         }
@@ -204,6 +261,18 @@ pub(super) fn ends_in_chunked(list: &[u8]) -> bool {
             .rsplit(|&byte| byte == b',')
             .next()
             .is_some_and(|item| item.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Whether a list names other codings, and then chunked: understood as far as it goes, and not served.
+fn is_coding_before_chunked(list: &[u8]) -> bool {
+    let is_token = |item: &[u8]| {
+        let is_token_byte =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        !item.is_empty() && item.iter().all(is_token_byte)
+    };
+    let mut items = list.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |item: &[u8]| item.eq_ignore_ascii_case(b"chunked");
+    items.next().is_some_and(is_chunked) && items.all(|item| is_token(item) && !is_chunked(item))
 }
 
 fn is_text(value: &[u8]) -> bool {

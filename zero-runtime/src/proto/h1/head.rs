@@ -4,36 +4,40 @@
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{Method, Request, Uri, request};
 
 use super::ParseError;
 use super::names::NameTable;
 use super::table::HeadTable;
 use super::trusted;
 
-/// Makes the request of the head that `table` describes; `head` is that head's bytes, all of them.
+/// A request's head with nothing in it, to be filled.
+#[inline]
+pub fn blank_head() -> request::Parts {
+    Request::new(()).into_parts().0
+}
+
+/// Fills `parts` with the head that `table` describes; `head` is that head's bytes, all of them.
 ///
 /// The target and the header values are slices of `head`, names come from `names`; nothing is copied,
-/// and nothing allocated that `headers` has room for. `headers` is empty; its capacity is used.
+/// and nothing allocated that `parts.headers` has room for. `parts` is blank; the capacity of its
+/// header map is used. It is filled where it lies, because a head is large and moving it is dear.
 ///
 /// # Errors
 /// What `http` cannot express, notably a target that is no URI: to be answered with
 /// [`Conn::respond_error`](super::Conn::respond_error).
 #[inline]
-pub fn build_request(
+pub fn fill_head(
     head: Bytes,
     table: &HeadTable,
-    headers: HeaderMap,
     names: &mut NameTable,
-) -> Result<Request<()>, ParseError> {
+    parts: &mut request::Parts,
+) -> Result<(), ParseError> {
     debug_assert_eq!(head.len(), table.head_bytes(), "exactly the head");
-    debug_assert!(headers.is_empty());
-    let mut request = Request::new(());
-    *request.method_mut() =
-        Method::from_bytes(table.method(&head)).map_err(|_| ParseError::Method)?;
-    *request.version_mut() = table.version();
-    *request.headers_mut() = headers;
-    let headers = request.headers_mut();
+    debug_assert!(parts.headers.is_empty());
+    parts.method = Method::from_bytes(table.method(&head)).map_err(|_| ParseError::Method)?;
+    parts.version = table.version();
+    let headers = &mut parts.headers;
     headers
         .try_reserve(table.lines.len())
         .map_err(|_| ParseError::HeadTooLarge)?;
@@ -47,8 +51,8 @@ pub fn build_request(
     }
     // Last, so that the target takes over the handle the values were shared from.
     let target = narrow(head, table.target.range());
-    *request.uri_mut() = Uri::from_maybe_shared(target).map_err(|_| ParseError::Target)?;
-    Ok(request)
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| ParseError::Target)?;
+    Ok(())
 }
 
 /// `bytes.slice(range)` without counting one more handle and one less.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 as a server speaks it: the machine, its events, its limits.
 //!
 //! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `parse`,
-//! `framing` and `decode` are its ear, `encode` and `send` its voice; `table` is where a head lies
+//! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard), `encode` and `send` its voice; `table` is where a head lies
 //! after parsing, and `head` makes a request of it.
 //!
 //! A request: Head, then Body until its End, then Complete; a broken one is Closed. Its response: Due,
@@ -11,29 +11,36 @@ mod conn;
 mod decode;
 mod encode;
 mod error;
+mod extension;
 mod framing;
 mod head;
 mod names;
 mod parse;
 mod send;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
+mod trailer;
 mod trusted;
 
 use std::ops::Range;
 
 use http::HeaderMap;
 
+use crate::config::Conformance;
+
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::build_request;
+pub use head::{blank_head, fill_head};
 pub use names::NameTable;
 pub use table::HeadTable;
 
-/// What a connection may ask of the machine; the defaults are hyper's numbers.
+/// What a connection may ask of the machine; the defaults are the standard's rules and hyper's numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct H1Limits {
+    /// Whose rules requests are held to. Default: the standard's.
+    pub conformance: Conformance,
     /// Bytes of a head, empty lines before it included. A head that is not complete by then is
     /// answered with 431. Default: 417,792.
     pub head_bytes_max: usize,
@@ -53,6 +60,7 @@ pub struct H1Limits {
 impl Default for H1Limits {
     fn default() -> Self {
         H1Limits {
+            conformance: Conformance::Strict,
             head_bytes_max: 8192 + 4096 * 100,
             headers_max: 100,
             uri_bytes_max: 65_534,

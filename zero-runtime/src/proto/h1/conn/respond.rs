@@ -113,7 +113,7 @@ impl Conn {
                 self.respond_to_nobody(self.is_http_10, status, date, out);
                 true
             }
-            // The machine took it for a request, `build_request` did not.
+            // The machine took it for a request, `fill_head` did not.
             (Writing::Due, Some(status)) => {
                 self.respond_to_nobody(self.was_http_10, status, date, out);
                 true
@@ -123,6 +123,31 @@ impl Conn {
                 false
             }
         }
+    }
+
+    /// Answers the present request with `status`, without a body, and closes: in place of a response
+    /// that was not begun, or that has been taken back to its first byte.
+    #[cold]
+    pub fn respond_instead(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        self.keep_alive = false;
+        self.is_upgraded = false;
+        self.trailer_names.clear();
+        self.write_bare(status, date, out);
+    }
+
+    /// Answers with `status`, though no request asks for it, and closes: a peer that was too slow to
+    /// ask, or is not to.
+    #[cold]
+    pub fn turn_away(&mut self, status: StatusCode, date: &DateCache, out: &mut WriteBuf) {
+        debug_assert!(matches!(self.writing, Writing::Idle));
+        self.reading = Reading::Closed;
+        self.keep_alive = false;
+        self.respond_to_nobody(self.is_http_10, status, date, out);
+    }
+
+    /// Whether anything of the present response is written.
+    pub fn response_begun(&self) -> bool {
+        matches!(self.writing, Writing::Body(_) | Writing::Complete)
     }
 
     /// The present response is the last, and says so if its head is not written yet. An idle

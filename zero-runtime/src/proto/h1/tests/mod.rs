@@ -3,5 +3,7 @@
 mod pair;
 mod random;
 mod reading;
+mod smuggling;
+mod strict;
 mod turns;
 mod writing;

@@ -3,14 +3,24 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, response};
 
+use crate::config::Conformance;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
     BodyKind, BodyLength, Conn, Event, H1Limits, HeadTable, NameTable, Next, ParseError,
-    RespondError, SendBody, build_request,
+    RespondError, SendBody, blank_head, fill_head,
 };
 
 pub(super) const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+/// hyper's numbers and hyper's rules: most stories are about what both conformances have in common,
+/// and are shorter without a `host`.
+pub(super) fn hyper() -> H1Limits {
+    H1Limits {
+        conformance: Conformance::Hyper,
+        ..H1Limits::default()
+    }
+}
 
 /// What a peer was understood to say, however its bytes were cut.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +52,7 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn new() -> Self {
-        Pair::with_limits(H1Limits::default())
+        Pair::with_limits(hyper())
     }
 
     pub(super) fn with_limits(limits: H1Limits) -> Self {
@@ -81,17 +91,12 @@ impl Pair {
             Event::NeedMore | Event::Blocked => return false,
             Event::Head(head) => {
                 let bytes = Bytes::copy_from_slice(&input[head.range]);
-                let headers = HeaderMap::new();
-                match build_request(bytes, &self.table, headers, &mut self.names) {
-                    Ok(request) => Said::Head {
-                        request: format!(
-                            "{} {} {:?}",
-                            request.method(),
-                            request.uri(),
-                            request.version()
-                        ),
-                        headers: request
-                            .headers()
+                let mut parts = blank_head();
+                match fill_head(bytes, &self.table, &mut self.names, &mut parts) {
+                    Ok(()) => Said::Head {
+                        request: format!("{} {} {:?}", parts.method, parts.uri, parts.version),
+                        headers: parts
+                            .headers
                             .iter()
                             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
                             .collect(),
@@ -196,7 +201,7 @@ pub(super) fn hear_with(limits: &H1Limits, input: &[u8]) -> (Vec<Said>, String) 
 
 #[track_caller]
 pub(super) fn hear(input: impl AsRef<[u8]>) -> Vec<Said> {
-    hear_with(&H1Limits::default(), input.as_ref()).0
+    hear_with(&hyper(), input.as_ref()).0
 }
 
 /// The only thing said is an error.

@@ -1,6 +1,7 @@
 //! Noise: nothing a peer sends makes the machine panic, or depends on how it is cut.
 
 use super::pair::*;
+use crate::config::Conformance;
 use crate::proto::h1::H1Limits;
 
 /// A small generator; a seed replays its run.
@@ -62,8 +63,9 @@ const BITS: &[&[u8]] = &[
     b"ffffffffffffffff",
 ];
 
-fn limits() -> H1Limits {
+fn limits(conformance: Conformance) -> H1Limits {
     H1Limits {
+        conformance,
         head_bytes_max: 160,
         headers_max: 4,
         uri_bytes_max: 24,
@@ -95,8 +97,12 @@ fn mutated_requests_mean_the_same_at_every_cut() {
     let mut random = XorShift(0x5eed_0001);
     for _ in 0..1500 {
         let input = mutated(&mut random);
-        hear_with(&H1Limits::default(), &input);
-        hear_with(&limits(), &input);
+        for limits in [H1Limits::default(), hyper()] {
+            hear_with(&limits, &input);
+        }
+        for conformance in [Conformance::Strict, Conformance::Hyper] {
+            hear_with(&limits(conformance), &input);
+        }
     }
 }
 
@@ -112,7 +118,9 @@ fn noise_means_the_same_at_every_cut() {
                 _ => input.extend_from_slice(b"GET / HTTP/1.1\r\n"),
             }
         }
-        hear_with(&limits(), &input);
+        for conformance in [Conformance::Strict, Conformance::Hyper] {
+            hear_with(&limits(conformance), &input);
+        }
     }
 }
 
@@ -140,7 +148,7 @@ fn bodies_arrive_whole_however_they_are_cut() {
             pieces.push(piece);
             rest = others;
         }
-        let (said, _) = hear_pieces(&H1Limits::default(), &pieces);
+        let (said, _) = hear_pieces(&hyper(), &pieces);
         assert_eq!(said[1..], [Said::Data(body), Said::End]);
     }
 }

@@ -179,10 +179,7 @@ fn chunked_overrules_content_length_whichever_comes_first() {
     for lines in lines {
         assert_eq!(body_kind(get(lines)), BodyKind::Chunked);
         assert_eq!(fields(lines).len(), 2, "content-length is not shown");
-        let (_, sent) = hear_with(
-            &H1Limits::default(),
-            format!("{}0\r\n\r\n", get(lines)).as_bytes(),
-        );
+        let (_, sent) = hear_with(&hyper(), format!("{}0\r\n\r\n", get(lines)).as_bytes());
         assert!(sent.contains("connection: close\r\n"), "{sent}");
     }
 }
@@ -285,7 +282,7 @@ fn chunk_extensions_and_trailers_are_bounded() {
         chunk_extension_bytes_max: 8,
         trailer_bytes_max: 16,
         trailers_max: 2,
-        ..H1Limits::default()
+        ..hyper()
     };
     let hear = |body: &str| {
         let head = get("transfer-encoding: chunked\r\n");
@@ -320,7 +317,7 @@ fn heads_are_bounded() {
         head_bytes_max: 64,
         headers_max: 2,
         uri_bytes_max: 8,
-        ..H1Limits::default()
+        ..hyper()
     };
     let hear = |input: &str| hear_with(&limits, input.as_bytes()).0.remove(0);
     let head = |target: &str, value: &str| format!("GET {target} HTTP/1.1\r\na: {value}\r\n\r\n");
@@ -343,7 +340,7 @@ fn heads_are_bounded() {
 /// One piece, or many: what is beyond the size where heads are parsed anew each time.
 #[test]
 fn long_heads_may_come_in_small_pieces() {
-    let limits = H1Limits::default();
+    let limits = hyper();
     let value = "v".repeat(3000);
     for end in ["\r\n\r\n", "\n\n", "\n\r\n", "\r\n\n"] {
         let input = format!("GET / HTTP/1.1\na: {value}\r\nb: {value}{end}");
@@ -360,7 +357,7 @@ fn long_heads_may_come_in_small_pieces() {
 fn more_lines_than_fit_on_the_stack_are_parsed_too() {
     let limits = H1Limits {
         headers_max: 300,
-        ..H1Limits::default()
+        ..hyper()
     };
     let lines = |count: usize| get(&"a: b\r\n".repeat(count));
     let (said, _) = hear_pieces(&limits, &[lines(300).as_bytes()]);

@@ -1,6 +1,6 @@
 //! What responses look like.
 
-use http::{HeaderMap, Response, Version, response};
+use http::{HeaderMap, Response, StatusCode, Version, response};
 
 use super::pair::*;
 use crate::proto::h1::{BodyLength, Next, RespondError, SendBody, SendMore, ShortBody};
@@ -220,6 +220,40 @@ fn an_interim_status_becomes_a_500() {
             pair.sent(),
             format!("HTTP/1.1 500 Internal Server Error\r\n{line}{DATE}\r\n")
         );
+    }
+}
+
+#[test]
+fn a_response_that_is_taken_back_gives_way_to_another() {
+    for (request, answer) in [
+        (
+            GET,
+            "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\ncontent-length: 0\r\n",
+        ),
+        (
+            GET_10,
+            "HTTP/1.0 500 Internal Server Error\r\ncontent-length: 0\r\n",
+        ),
+        (
+            HEAD,
+            "HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n",
+        ),
+    ] {
+        for had_begun in [false, true] {
+            let mut pair = asked(request);
+            if had_begun {
+                let mark = pair.out.mark();
+                let given = parts(200, &[("trailer", "a")]);
+                pair.respond(&given, BodyLength::Unknown).unwrap();
+                pair.send("lost");
+                pair.out.rewind(mark);
+            }
+            assert_eq!(pair.conn.response_begun(), had_begun);
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            pair.conn.respond_instead(status, &pair.date, &mut pair.out);
+            assert_eq!(pair.sent(), format!("{answer}{DATE}\r\n"));
+            assert_eq!(pair.conn.after_response(), Next::Close);
+        }
     }
 }
 

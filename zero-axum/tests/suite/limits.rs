@@ -1,0 +1,289 @@
+//! Limits that keep slow, greedy and numerous peers from hurting others: each at its edge, counted,
+//! and beside live traffic. hyper has none of these, so they are tested on shards only.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::routing::{any, get, post};
+use futures_util::StreamExt;
+use zero_axum::{BodyError, Config, Conformance};
+
+use crate::support::{Guard, Mode, PATIENCE, eventually};
+
+/// Makes a test of each way to dispatch out of each `fn(Mode)` named.
+macro_rules! on_shards {
+    ($($test:ident,)*) => {
+        $(
+            mod $test {
+                use crate::support::Mode;
+
+                #[test]
+                fn inline() {
+                    Mode::IoUringInline.run(stringify!($test), super::$test);
+                }
+
+                #[test]
+                fn workers() {
+                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
+                }
+            }
+        )*
+    };
+}
+
+on_shards![
+    a_part_of_a_head_is_answered_408,
+    no_part_of_a_head_is_answered_nothing,
+    hyper_says_nothing_to_a_late_head,
+    a_dripping_body_is_cut_and_others_live,
+    a_body_fast_enough_is_not_cut,
+    a_reader_that_takes_its_time_is_not_its_peers_fault,
+    a_client_that_waits_for_100_is_not_slow,
+    a_handler_that_takes_too_long_is_answered_for,
+    a_response_that_has_begun_takes_what_it_needs,
+    a_connection_serves_so_many_requests,
+    a_peer_has_so_many_connections,
+    a_tunnel_counts_as_its_peers,
+];
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/echo", post(|body: Bytes| async { body }))
+        .route("/judge", post(judge))
+        .route("/late", post(read_late))
+        .route("/forever", get(std::future::pending::<&str>))
+        .route("/drip", get(drip))
+        .route("/tunnel", any(tunnel))
+}
+
+/// Says why its body ended.
+async fn judge(request: Request) -> String {
+    let mut body = request.into_body().into_data_stream();
+    while let Some(piece) = body.next().await {
+        if let Err(error) = piece {
+            let mut source: &(dyn std::error::Error + 'static) = &error;
+            while let Some(next) = source.source() {
+                if let Some(error) = source.downcast_ref::<BodyError>() {
+                    return format!("{error:?}");
+                }
+                source = next;
+            }
+            return "another error".into();
+        }
+    }
+    "whole".into()
+}
+
+/// Reads nothing for a good while, then everything.
+async fn read_late(body: Body) -> String {
+    tokio::time::sleep(4 * SHORT).await;
+    let bytes = axum::body::to_bytes(body, usize::MAX).await;
+    bytes.map_or("an error".into(), |bytes| bytes.len().to_string())
+}
+
+/// A response whose body outlasts every timeout here.
+async fn drip() -> Body {
+    let ticks = futures_util::stream::unfold(0, |n| async move {
+        tokio::time::sleep(SHORT).await;
+        (n < 4).then_some((Ok::<_, Infallible>("tick"), n + 1))
+    });
+    Body::from_stream(ticks)
+}
+
+async fn tunnel(mut request: Request) -> axum::http::StatusCode {
+    tokio::spawn(async move {
+        let upgraded = hyper::upgrade::on(&mut request).await;
+        tokio::time::sleep(PATIENCE).await;
+        drop(upgraded);
+    });
+    axum::http::StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn a_part_of_a_head_is_answered_408(mode: Mode) {
+    let server = mode.serve_with(mode.config().head_timeout(SHORT), app());
+    let mut client = server.connect();
+    assert_eq!(client.get("/").text(), "hello");
+    client.send("GET / HT");
+    let answer = client.response();
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.header("connection"), Some("close"));
+    client.assert_closed();
+    assert_eq!(server.stats().timeouts_head, 1);
+}
+
+fn no_part_of_a_head_is_answered_nothing(mode: Mode) {
+    let server = mode.serve_with(mode.config().head_timeout(SHORT), app());
+    assert_eq!(server.connect().rest(), b"");
+    assert_eq!(server.stats().timeouts_head, 1);
+}
+
+fn hyper_says_nothing_to_a_late_head(mode: Mode) {
+    let config = mode.config().conformance(Conformance::Hyper);
+    let server = mode.serve_with(config.head_timeout(SHORT), app());
+    assert_eq!(server.connect().send("GET / HT").rest(), b"");
+}
+
+fn slow_bodies(mode: Mode, bytes_per_second: u32) -> Config {
+    let config = mode.config().body_timeout(SHORT);
+    config.body_rate_min(bytes_per_second)
+}
+
+const HEAD: &str = "POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+
+fn a_dripping_body_is_cut_and_others_live(mode: Mode) {
+    let server = mode.serve_with(slow_bodies(mode, 1000), app());
+    let mut live = server.connect();
+    let mut slow: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.send(HEAD);
+    }
+    let started = Instant::now();
+    while server.stats().timeouts_body < 20 {
+        assert!(started.elapsed() < PATIENCE, "{:?}", server.stats());
+        for client in &mut slow {
+            // Refused once it has been cut.
+            let _ = client.stream.write_all(b"x");
+        }
+        assert_eq!(live.get("/").text(), "hello");
+        std::thread::sleep(SHORT / 10);
+    }
+    assert!(started.elapsed() >= SHORT);
+    for client in &mut slow {
+        let answer = client.response();
+        assert_eq!(answer.text(), "TooSlow");
+        client.rest();
+    }
+    assert_eq!(live.get("/").text(), "hello");
+    eventually("the slow ones are gone", || {
+        server.stats().connections_open == 1
+    });
+}
+
+fn a_body_fast_enough_is_not_cut(mode: Mode) {
+    let server = mode.serve_with(slow_bodies(mode, 100), app());
+    let mut client = server.connect();
+    client.send("POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n");
+    // Five spans, at twice the least rate, in steps that a slow machine may take three times as long for.
+    for _ in 0..20 {
+        client.send([b'x'; 100]);
+        std::thread::sleep(SHORT / 4);
+    }
+    assert_eq!(client.response().text(), "whole");
+    assert_eq!(server.stats().timeouts_body, 0);
+}
+
+fn a_reader_that_takes_its_time_is_not_its_peers_fault(mode: Mode) {
+    let config = slow_bodies(mode, 1 << 20).request_window_bytes(1024);
+    let server = mode.serve_with(config, app());
+    let body = crate::support::client::pattern(4 << 20);
+    assert_eq!(server.connect().post("/late", &body).text(), "4194304");
+    assert_eq!(server.stats().timeouts_body, 0);
+}
+
+fn a_client_that_waits_for_100_is_not_slow(mode: Mode) {
+    let server = mode.serve_with(slow_bodies(mode, 1000), app());
+    let mut client = server.connect();
+    client.send(
+        "POST /late HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+    );
+    assert_eq!(client.head().status, 100);
+    client.send("ready");
+    assert_eq!(client.response().text(), "5");
+}
+
+fn a_handler_that_takes_too_long_is_answered_for(mode: Mode) {
+    let (guard, dropped) = Guard::new();
+    let guard = std::sync::Arc::new(guard);
+    let stuck = move || {
+        let guard = guard.clone();
+        async move {
+            let _guard = guard;
+            std::future::pending::<&str>().await
+        }
+    };
+    let app = Router::new().route("/stuck", get(stuck)).merge(app());
+    let server = mode.serve_with(mode.config().request_timeout(SHORT), app);
+    let mut live = server.connect();
+    let mut stuck = server.connect();
+    stuck.send_get("/forever");
+    while server.stats().timeouts_request == 0 {
+        assert_eq!(live.get("/").text(), "hello");
+        std::thread::sleep(SHORT / 20);
+    }
+    let answer = stuck.response();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("connection"), Some("close"));
+    stuck.assert_closed();
+    assert_eq!(server.connect().get("/stuck").status, 503);
+    server.stop();
+    dropped.wait("a handler that took too long");
+}
+
+fn a_response_that_has_begun_takes_what_it_needs(mode: Mode) {
+    let server = mode.serve_with(mode.config().request_timeout(SHORT), app());
+    let mut client = server.connect();
+    assert_eq!(client.get("/drip").text(), "ticktickticktick");
+    assert_eq!(client.get("/").text(), "hello");
+    assert_eq!(server.stats().timeouts_request, 0);
+}
+
+fn a_connection_serves_so_many_requests(mode: Mode) {
+    let config = mode.config().requests_per_connection_max(3);
+    let server = mode.serve_with(config, app());
+    let mut client = server.connect();
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.send(get.repeat(5));
+    for _ in 0..2 {
+        let answer = client.response();
+        assert_eq!((answer.status, answer.header("connection")), (200, None));
+    }
+    assert_eq!(client.response().header("connection"), Some("close"));
+    client.assert_closed();
+    assert_eq!(server.stats().requests, 3);
+}
+
+fn a_peer_has_so_many_connections(mode: Mode) {
+    let config = mode.config().connections_per_peer_max(2);
+    let server = mode.serve_with(config, app());
+    let mut first = server.connect();
+    let mut second = server.connect();
+    assert_eq!(first.get("/").text(), "hello");
+    assert_eq!(second.get("/").text(), "hello");
+    let mut third = server.connect();
+    assert_eq!(third.response().status, 503);
+    third.assert_closed();
+    assert_eq!(server.stats().peers_over_limit, 1);
+    // Another address of the loopback is another peer.
+    let other = SocketAddr::from(([127, 0, 0, 2], 0));
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&other.into()).unwrap();
+    socket.connect(&server.addr.into()).unwrap();
+    let mut other = crate::support::client::Client::over(socket.into());
+    assert_eq!(other.get("/").text(), "hello");
+    drop(first);
+    eventually("a place is free again", || {
+        let mut again = server.connect();
+        let _ = again.stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        again.response().status == 200
+    });
+}
+
+fn a_tunnel_counts_as_its_peers(mode: Mode) {
+    let config = mode.config().connections_per_peer_max(1);
+    let server = mode.serve_with(config, app());
+    let mut tunnel = server.connect();
+    tunnel.send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+    assert_eq!(tunnel.head().status, 101);
+    eventually("the tunnel has left its shard", || {
+        server.stats().connections_handed_over == 1
+    });
+    assert_eq!(server.connect().response().status, 503);
+}
