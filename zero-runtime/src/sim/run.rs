@@ -193,6 +193,8 @@ fn limits(rng: &mut Rng) -> Limits {
         .request_window_bytes(rng.pick(&[64, 1000, 20_000, 256 * 1024]))
         .response_window_bytes(rng.pick(&[1, 1000, 20_000, 256 * 1024]))
         .write_buffer_bytes(rng.pick(&[64, 16 * 1024]))
+        // Real time decides nothing here.
+        .inline_poll_max(Duration::from_secs(3600))
         .inline_streak(rng.pick(&[1, 2, 5]))
         .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers, Dispatch::Adaptive]));
     config.into_limits().expect("these limits are valid")
