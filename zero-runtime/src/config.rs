@@ -97,8 +97,17 @@ pub struct Config {
     pub shutdown_timeout: Option<Duration>,
     /// Whether small writes leave at once (TCP_NODELAY). Default true.
     pub nodelay: bool,
-    /// Where handlers are first polled. Default [`Dispatch::Inline`].
+    /// Where handlers are first polled. Default [`Dispatch::Adaptive`].
     pub dispatch: Dispatch,
+    /// With [`Dispatch::Adaptive`]: a first poll on the shard that takes longer sends its class of
+    /// requests to the workers. Half of it is what a first poll on a worker may take to count towards
+    /// the shard. Default 200 us.
+    pub inline_poll_max: Duration,
+    /// With [`Dispatch::Adaptive`]: so many such polls in a row bring a class to the shard. Default 16.
+    pub inline_streak: u32,
+    /// A first poll that held a shard up for longer is counted in `Stats::stalls` and told by a
+    /// warning. Default 10 ms.
+    pub stall_min: Option<Duration>,
     /// Whether buffers are mapped on huge pages. Default [`Toggle::Off`].
     pub huge_pages: Toggle,
     /// What serves. Default [`BackendChoice::Auto`]. The environment variable `ZERO_BACKEND`
@@ -139,7 +148,10 @@ impl Default for Config {
             linger_timeout: Duration::from_secs(2),
             shutdown_timeout: None,
             nodelay: true,
-            dispatch: Dispatch::Inline,
+            dispatch: Dispatch::Adaptive,
+            inline_poll_max: Duration::from_micros(200),
+            inline_streak: 16,
+            stall_min: Some(Duration::from_millis(10)),
             huge_pages: Toggle::Off,
             backend: BackendChoice::Auto,
         }
@@ -194,6 +206,9 @@ setters! {
     shutdown_timeout: impl Into<Option<Duration>>,
     nodelay: bool,
     dispatch: Dispatch,
+    inline_poll_max: Duration,
+    inline_streak: u32,
+    stall_min: impl Into<Option<Duration>>,
     huge_pages: Toggle,
     backend: BackendChoice,
 }
@@ -244,8 +259,14 @@ pub enum Disconnect {
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Dispatch {
-    /// On the shard that received the request; a handler that waits moves to a worker.
+    /// Where it does best: requests that look alike (same method, same shape of path) start on the
+    /// workers, and are polled on the shard once so many of them in a row were quick to answer or to
+    /// wait. One that was not sends them back, for longer each time. A handler that blocks or computes
+    /// for long holds up nobody but, seldom, once.
     #[default]
+    Adaptive,
+    /// On the shard that received the request; a handler that waits moves to a worker. For handlers
+    /// that are known never to block.
     Inline,
     /// On a worker of the tokio runtime, always: for handlers that compute for long or block.
     Workers,
@@ -301,7 +322,10 @@ mod tests {
         assert_eq!(config.linger_timeout, Duration::from_secs(2));
         assert_eq!(config.shutdown_timeout, None);
         assert!(config.nodelay);
-        assert_eq!(config.dispatch, Dispatch::Inline);
+        assert_eq!(config.dispatch, Dispatch::Adaptive);
+        assert_eq!(config.inline_poll_max, Duration::from_micros(200));
+        assert_eq!(config.inline_streak, 16);
+        assert_eq!(config.stall_min, Some(Duration::from_millis(10)));
         assert_eq!(config.huge_pages, Toggle::Off);
         assert_eq!(config.backend, BackendChoice::Auto);
     }

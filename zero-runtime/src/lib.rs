@@ -32,6 +32,7 @@ pub mod stats;
 mod body;
 mod bridge;
 mod cpus;
+mod dispatch;
 mod driver;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

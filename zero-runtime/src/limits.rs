@@ -92,6 +92,9 @@ impl Config {
             shutdown_timeout_ns: self.shutdown_timeout.map(nanoseconds),
             nodelay: self.nodelay,
             dispatch: self.dispatch,
+            inline_poll_max_ns: nanoseconds(self.inline_poll_max),
+            inline_streak: self.inline_streak,
+            stall_min_ns: self.stall_min.map(nanoseconds),
             huge_pages: self.huge_pages,
             backend: match backend {
                 None | Some("") => self.backend,
@@ -181,6 +184,12 @@ pub struct Limits {
     pub nodelay: bool,
     /// Where handlers are first polled.
     pub dispatch: Dispatch,
+    /// Longest first poll on a shard that has no consequence.
+    pub inline_poll_max_ns: u64,
+    /// Short polls in a row that bring a class of requests to the shard.
+    pub inline_streak: u32,
+    /// Longest first poll on a shard that is not told.
+    pub stall_min_ns: Option<u64>,
     /// Whether buffers are mapped on huge pages.
     pub huge_pages: Toggle,
     /// What serves, with the environment's word already in it.

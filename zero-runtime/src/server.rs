@@ -309,7 +309,7 @@ impl Start {
 
     /// Makes a shard's links and their workers, if calls go to workers at all.
     fn start_workers<S: HttpService>(&self, inbox: &Arc<Inbox>) -> Vec<ShardPort<S>> {
-        if self.limits.dispatch != Dispatch::Workers {
+        if self.limits.dispatch == Dispatch::Inline {
             return Vec::new();
         }
         let spawn = self.runtime.handle();

@@ -39,9 +39,13 @@ macro_rules! counters {
             /// Sums the counters of several shards.
             pub fn sum<'a>(shards: impl IntoIterator<Item = &'a ShardCounters>) -> Stats {
                 let mut total = Stats::default();
+                let mut longest_ns = 0;
                 for shard in shards {
                     $(total.$name += shard.$name.get();)*
+                    longest_ns = longest_ns.max(shard.inline_poll_ns_max.get());
                 }
+                // The one number whose sum says nothing.
+                total.inline_poll_ns_max = longest_ns;
                 total
             }
         }
@@ -83,6 +87,18 @@ counters! {
     handler_panics,
     /// Handlers dropped before they were done, because their peer had gone.
     handlers_cancelled,
+    /// Classes of requests that are first polled on their shard; goes up and down.
+    classes_inline,
+    /// Classes of requests that are first polled on workers; goes up and down.
+    classes_on_workers,
+    /// Times a class of requests came to its shard.
+    promotions,
+    /// Times a class of requests was sent back to the workers for a long poll.
+    demotions,
+    /// First polls that held a shard up for longer than `Config::stall_min`.
+    stalls,
+    /// The longest first poll on a shard, in nanoseconds; of all shards, the longest.
+    inline_poll_ns_max,
     /// Handlers that were pending after their first poll and moved to a worker.
     handlers_detached,
     /// Requests refused because they were malformed or over a limit.
@@ -131,6 +147,12 @@ impl Counter {
         // and far cheaper than a locked add.
         let count = self.0.load(Ordering::Relaxed);
         self.0.store(count.wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Puts a number in place of the present one: for gauges.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     /// Takes one off: for gauges.

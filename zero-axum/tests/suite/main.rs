@@ -8,6 +8,7 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
+mod dispatch;
 mod handlers;
 #[cfg(feature = "http2")]
 mod http2;

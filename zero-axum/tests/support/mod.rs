@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How the application under test is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
+    IoUringAdaptive,
     IoUringInline,
     IoUringWorkers,
     Hyper,
@@ -31,6 +32,10 @@ impl Mode {
     pub(crate) fn config(self) -> Config {
         let config = Config::default().shards(2).workers(2).connections_max(1024);
         match self {
+            Mode::IoUringAdaptive => config
+                .backend(BackendChoice::IoUring)
+                .dispatch(Dispatch::Adaptive)
+                .inline_streak(2),
             Mode::IoUringInline => config
                 .backend(BackendChoice::IoUring)
                 .dispatch(Dispatch::Inline),
@@ -188,6 +193,11 @@ macro_rules! in_every_mode {
         $(
             mod $test {
                 use crate::support::Mode;
+
+                #[test]
+                fn io_uring_adaptive() {
+                    Mode::IoUringAdaptive.run(stringify!($test), super::$test);
+                }
 
                 #[test]
                 fn io_uring_inline() {

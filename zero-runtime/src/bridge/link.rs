@@ -18,6 +18,7 @@ use super::handshake::{Bell, Wakeup};
 use super::inbox::{ConnSignal, Inbox};
 use super::reply::ReplyReceiver;
 use crate::body::RequestBody;
+use crate::dispatch::ClassId;
 use crate::proto::h1::BodyLength;
 use crate::slots::Key;
 
@@ -38,12 +39,16 @@ pub(crate) struct Call<S> {
     pub(crate) body: RequestBody,
     /// For a reply that does not come at once.
     pub(crate) signal: Arc<ConnSignal>,
+    /// Where the poll's time is to be noted.
+    pub(crate) class: Option<ClassId>,
 }
 
 /// What became of a call.
 pub(crate) struct Answer {
     pub(crate) conn: Key,
     pub(crate) outcome: Outcome,
+    /// How long its first poll took, in nanoseconds, where that was asked for.
+    pub(crate) polled: Option<(ClassId, u64)>,
 }
 
 pub(crate) enum Outcome {

@@ -305,6 +305,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // Dropped last, also when the maker panics: the shard then sees what became of it.
             let _raise = raise;
             tokio::select! {
+                biased;
                 made = future => drop(sender.send(made)),
                 // The connection is gone.
                 () = sender.closed() => {}

@@ -14,6 +14,7 @@ use crate::bridge::link::{Answer, Call, Complete, Outcome};
 use crate::bridge::reply;
 use crate::bridge::request_body;
 use crate::config::Dispatch;
+use crate::dispatch::{ClassId, Way};
 use crate::driver::{Driver, Ended, Sink};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::date::DateCache;
@@ -44,8 +45,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 // 100 must be written between the handler's asking and its answer: not within
                 // one poll.
                 _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
-                Dispatch::Workers => self.send_call(key, call.take_head(), body),
-                _ => self.call_inline(&mut call, body),
+                Dispatch::Workers => self.send_call(key, call.take_head(), body, None),
+                Dispatch::Adaptive => self.call_adaptively(&mut call, body),
+                Dispatch::Inline => self.call_inline(&mut call, body),
             }
             self.calling = None;
             self.settle(key);
@@ -180,6 +182,61 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         })
     }
 
+    /// Makes the call where its class has earned to be polled.
+    fn call_adaptively(&mut self, call: &mut PendingCall, body: RequestBody) {
+        let Some(head) = &call.head else {
+            return;
+        };
+        let (class, way) = self.classes.classify(head.method.as_str(), head.uri.path());
+        if way == Way::Worker {
+            let (key, head) = (call.conn, call.take_head());
+            return self.send_call(key, head, body, Some(class));
+        }
+        // Next to nothing lies between two calls of a turn.
+        let started_ns = match self.polled_until_ns {
+            0 => self.ring.now().mono_ns,
+            until_ns => until_ns,
+        };
+        self.call_inline(call, body);
+        let now_ns = self.ring.now().mono_ns;
+        self.polled_until_ns = now_ns;
+        let ns = now_ns.saturating_sub(started_ns);
+        if ns > self.limits.inline_poll_max_ns {
+            self.note_long_poll(class, ns, now_ns);
+        }
+    }
+
+    #[cold]
+    fn note_long_poll(&mut self, class: ClassId, ns: u64, now_ns: u64) {
+        let longest_ns = self.counters.inline_poll_ns_max.get().max(ns);
+        self.counters.inline_poll_ns_max.set(longest_ns);
+        if self.limits.stall_min_ns.is_some_and(|min_ns| ns > min_ns) {
+            self.counters.stalls.add(1);
+            if let Some(class) = self.classes.name(class) {
+                let ms = ns / 1_000_000;
+                tracing::warn!(%class, ms, "a handler held up a shard before its first await");
+            }
+        }
+        if self.classes.polled_on_shard(class, ns, now_ns).is_some() {
+            self.counters.demotions.add(1);
+            self.count_classes();
+        }
+    }
+
+    fn note_worker_poll(&mut self, class: ClassId, ns: u64) {
+        let now_ns = self.now.mono_ns;
+        if self.classes.polled_on_worker(class, ns, now_ns).is_some() {
+            self.counters.promotions.add(1);
+        }
+        self.count_classes();
+    }
+
+    fn count_classes(&self) {
+        let (inline, on_workers) = self.classes.counts();
+        self.counters.classes_inline.set(inline as u64);
+        self.counters.classes_on_workers.set(on_workers as u64);
+    }
+
     /// Polls the call once, here. What does not end goes on as a task.
     fn call_inline(&mut self, call: &mut PendingCall, body: RequestBody) {
         let key = call.conn;
@@ -269,7 +326,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Hands the call to a worker; the links take turns.
-    fn send_call(&mut self, key: Key, head: request::Parts, body: RequestBody) {
+    fn send_call(
+        &mut self,
+        key: Key,
+        head: request::Parts,
+        body: RequestBody,
+        class: Option<ClassId>,
+    ) {
         let Some(service) = self.clone_service(key) else {
             return;
         };
@@ -284,6 +347,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             head,
             body,
             signal,
+            class,
         };
         for _ in 0..self.ports.len() {
             let port = &mut self.ports[self.next_port];
@@ -335,6 +399,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     fn handle_answer(&mut self, answer: Answer) {
         let key = answer.conn;
+        if let Some((class, ns)) = answer.polled {
+            self.note_worker_poll(class, ns);
+        }
         let Some(conn) = self.conns.get_mut(key) else {
             self.counters.late_completions.add(1);
             if let Outcome::Detached(reply) = answer.outcome {

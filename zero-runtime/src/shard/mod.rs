@@ -27,6 +27,7 @@ use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
 use crate::bridge::peers::Peers;
 use crate::bridge::place::Away;
+use crate::dispatch::{Classes, Thresholds};
 use crate::driver::Driver;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
@@ -136,6 +137,10 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     patient: VecDeque<(u64, Key)>,
     /// Connections with something to send.
     dirty: Vec<Key>,
+    /// Which requests are polled here, with `Dispatch::Adaptive`.
+    classes: Classes,
+    /// When the last call of this turn that was polled here returned; 0 if there was none.
+    polled_until_ns: u64,
     ports: Vec<ShardPort<M::Service>>,
     /// The port that takes the next call.
     next_port: usize,
@@ -191,6 +196,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             spare_calls: Vec::new(),
             patient: VecDeque::new(),
             dirty: Vec::new(),
+            classes: Classes::new(Thresholds {
+                long_ns: limits.inline_poll_max_ns,
+                short_ns: limits.inline_poll_max_ns / 2,
+                streak: limits.inline_streak,
+            }),
+            polled_until_ns: 0,
             ports: seed.ports,
             next_port: 0,
             away: Away::new(seed.inbox.clone()),
@@ -256,6 +267,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.inbox.wakeup().awake();
         turned?;
         self.now = self.ring.now();
+        self.polled_until_ns = 0;
         self.date.update(self.now.unix_s);
         while let Some(completion) = self.ring.next_completion() {
             self.handle_completion(completion);

@@ -57,12 +57,12 @@ pub(super) struct Answers {
     /// The last whole answer's request allowed the connection to end.
     pub(super) may_close: bool,
     pub(super) continues: usize,
-    /// May leave half a head, and be told that it came too late.
-    is_wild: bool,
+    /// May be told that its head came too late: it leaves half of one, or the server drains.
+    pub(super) may_be_late: bool,
 }
 
 impl Answers {
-    pub(super) fn new(is_wild: bool) -> Self {
+    pub(super) fn new(may_be_late: bool) -> Self {
         Answers {
             buf: Vec::new(),
             state: State::Head,
@@ -72,7 +72,7 @@ impl Answers {
             said_close: false,
             may_close: false,
             continues: 0,
-            is_wild,
+            may_be_late,
         }
     }
 
@@ -170,8 +170,8 @@ impl Answers {
             return Ok(rest);
         };
         let head = std::str::from_utf8(head).map_err(|_| "a head is not text")?;
-        if self.is_wild && head.get(8..13) == Some(" 408 ") {
-            // What it sent last was half a head, whatever it was meant to become.
+        if self.may_be_late && head.get(8..13) == Some(" 408 ") {
+            // What had come of its last request was half a head, whatever was to become of it.
             self.expected.clear();
             self.said_close = true;
             self.may_close = true;

@@ -124,6 +124,7 @@ impl Peer {
         if let Pace::Slow { every_ns, .. } = self.script.pace {
             self.next_read_ns = kernel.now_ns + every_ns;
         }
+        self.answers.may_be_late |= moment.draining;
         match kernel.peer_read(sock, bytes_max) {
             PeerRead::Nothing => Ok(()),
             PeerRead::Data(data) => {

@@ -193,7 +193,10 @@ fn limits(rng: &mut Rng) -> Limits {
         .request_window_bytes(rng.pick(&[64, 1000, 20_000, 256 * 1024]))
         .response_window_bytes(rng.pick(&[1, 1000, 20_000, 256 * 1024]))
         .write_buffer_bytes(rng.pick(&[64, 16 * 1024]))
-        .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers]));
+        // Real time decides nothing here.
+        .inline_poll_max(Duration::from_secs(3600))
+        .inline_streak(rng.pick(&[1, 2, 5]))
+        .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers, Dispatch::Adaptive]));
     config.into_limits().expect("these limits are valid")
 }
 
@@ -204,8 +207,8 @@ fn ports(
     spawn: &SimSpawn,
 ) -> Vec<ShardPort<SimService>> {
     let workers = match limits.dispatch {
-        Dispatch::Workers => rng.range(1, 3),
-        _ => 0,
+        Dispatch::Inline => 0,
+        _ => rng.range(1, 3),
     };
     let start = |_| {
         let port = link::link(inbox.clone());

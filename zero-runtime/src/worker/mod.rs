@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, response};
@@ -166,9 +167,15 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
                 Taken::Nothing if link.prepare_sleep(epoch, cx.waker()) => return Poll::Pending,
                 Taken::Nothing => continue,
             };
-            let conn = call.conn;
+            let (conn, class) = (call.conn, call.class);
+            let started = class.map(|class| (class, Instant::now()));
             let outcome = answer(call, &mut spare, &spawn, response_window_bytes);
-            link.answer(Answer { conn, outcome });
+            let polled = started.map(|(class, at)| (class, at.elapsed().as_nanos() as u64));
+            link.answer(Answer {
+                conn,
+                outcome,
+                polled,
+            });
             // A fresh budget for the next handler, as if it were a task of its own.
             if !tokio::task::coop::has_budget_remaining() {
                 cx.waker().wake_by_ref();
