@@ -41,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod app;
 mod fallback;
 #[cfg(feature = "http2")]
@@ -48,6 +49,7 @@ mod http2;
 mod listener;
 mod make;
 mod serve;
+mod socket;
 mod stream;
 mod upgrade;
 

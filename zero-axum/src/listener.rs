@@ -13,7 +13,7 @@ pub trait IntoIo {
     /// Makes the `Io`.
     ///
     /// # Errors
-    /// As [`Io::new`], and as its `http_listen` or `http_adopt`.
+    /// As [`Io::new`], and as its `http_listen`, `http_adopt` or `http_adopt_unix`.
     fn into_io(self) -> io::Result<Io>;
 }
 
@@ -33,10 +33,21 @@ impl IntoIo for std::net::TcpListener {
 
 impl IntoIo for tokio::net::TcpListener {
     fn into_io(self) -> io::Result<Io> {
-        let listener = self.into_std()?;
-        // A ring answers EAGAIN, instead of waiting, for a socket that must not block.
-        listener.set_nonblocking(false)?;
-        listener.into_io()
+        self.into_std()?.into_io()
+    }
+}
+
+impl IntoIo for std::os::unix::net::UnixListener {
+    fn into_io(self) -> io::Result<Io> {
+        let mut io = Io::new(Config::default())?;
+        io.http_adopt_unix(self)?;
+        Ok(io)
+    }
+}
+
+impl IntoIo for tokio::net::UnixListener {
+    fn into_io(self) -> io::Result<Io> {
+        self.into_std()?.into_io()
     }
 }
 

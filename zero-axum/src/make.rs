@@ -78,6 +78,12 @@ impl Connected<IncomingStream<'_>> for SocketAddr {
     }
 }
 
+/// A maker that may be told more of a connection than a shard knows.
+pub trait MakeForStream: MakeHttpService {
+    /// As [`MakeHttpService::make`].
+    fn make_for(&mut self, stream: IncomingStream<'static>) -> Made<Self::Service>;
+}
+
 /// The same application, cloned, for every connection.
 #[derive(Clone, Debug)]
 pub struct SameForAll<A>(AppService<A>);
@@ -109,6 +115,12 @@ impl<A: Application> MakeHttpService for SameForAll<A> {
 
     fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
         reason_phrase(extensions)
+    }
+}
+
+impl<A: Application> MakeForStream for SameForAll<A> {
+    fn make_for(&mut self, _stream: IncomingStream<'static>) -> Made<Self::Service> {
+        Made::Ready(self.0.clone())
     }
 }
 
@@ -153,24 +165,7 @@ impl<M: Maker> MakeHttpService for MakePerConnection<M> {
     }
 
     fn make(&mut self, conn: ConnInfo) -> Made<Self::Service> {
-        // Whatever registers this waker is polled again by the one who gets `Made::Later`.
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Ok(mut maker) = self.0.clone().try_lock_owned() else {
-            return later(make_in_turn(self.0.clone(), conn));
-        };
-        match maker.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return later(ready(Err(error))),
-            // Waits with the lock held: a service under `poll_ready` knows one waker only.
-            Poll::Pending => return later(make_when_ready(maker, conn)),
-        }
-        let mut made = maker.make(conn.into());
-        drop(maker);
-        match made.as_mut().poll(cx) {
-            Poll::Ready(Ok(app)) => Made::Ready(AppService::new(app)),
-            Poll::Ready(Err(error)) => later(ready(Err(error))),
-            Poll::Pending => later(made),
-        }
+        self.make_for(conn.into())
     }
 
     fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
@@ -178,17 +173,43 @@ impl<M: Maker> MakeHttpService for MakePerConnection<M> {
     }
 }
 
+impl<M: Maker> MakeForStream for MakePerConnection<M> {
+    fn make_for(&mut self, stream: IncomingStream<'static>) -> Made<Self::Service> {
+        // Whatever registers this waker is polled again by the one who gets `Made::Later`.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Ok(mut maker) = self.0.clone().try_lock_owned() else {
+            return later(make_in_turn(self.0.clone(), stream));
+        };
+        match maker.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return later(ready(Err(error))),
+            // Waits with the lock held: a service under `poll_ready` knows one waker only.
+            Poll::Pending => return later(make_when_ready(maker, stream)),
+        }
+        let mut made = maker.make(stream);
+        drop(maker);
+        match made.as_mut().poll(cx) {
+            Poll::Ready(Ok(app)) => Made::Ready(AppService::new(app)),
+            Poll::Ready(Err(error)) => later(ready(Err(error))),
+            Poll::Pending => later(made),
+        }
+    }
+}
+
 /// Waits for the lock, in order of arrival, then as [`make_when_ready`].
-async fn make_in_turn<M: Maker>(maker: Arc<Mutex<M>>, conn: ConnInfo) -> Result<M::App, BoxError> {
-    make_when_ready(maker.lock_owned().await, conn).await
+async fn make_in_turn<M: Maker>(
+    maker: Arc<Mutex<M>>,
+    stream: IncomingStream<'static>,
+) -> Result<M::App, BoxError> {
+    make_when_ready(maker.lock_owned().await, stream).await
 }
 
 async fn make_when_ready<M: Maker>(
     mut maker: OwnedMutexGuard<M>,
-    conn: ConnInfo,
+    stream: IncomingStream<'static>,
 ) -> Result<M::App, BoxError> {
     poll_fn(|cx| maker.poll_ready(cx)).await?;
-    let made = maker.make(conn.into());
+    let made = maker.make(stream);
     drop(maker);
     made.await
 }

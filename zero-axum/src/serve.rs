@@ -7,17 +7,16 @@ use std::io;
 use axum::Router;
 use axum::routing::MethodRouter;
 use zero_runtime::lifecycle::{Backend, ShutdownHandle};
-use zero_runtime::service::MakeHttpService;
 
 use crate::app::{AppService, Application};
 use crate::fallback;
 use crate::listener::IntoIo;
-use crate::make::{MakePerConnection, Maker, SameForAll};
+use crate::make::{MakeForStream, MakePerConnection, Maker, SameForAll};
 
 /// Serves `app` on the listeners of `io` and returns at once.
 ///
-/// `io` is an [`Io`](crate::Io) with its listeners, a bound `TcpListener` of std or tokio, or an
-/// address; the latter three take the default [`Config`](crate::Config). `app` is whatever
+/// `io` is an [`Io`](crate::Io) with its listeners, a bound `TcpListener` or `UnixListener` of std
+/// or tokio, or an address; all but the first take the default [`Config`](crate::Config). `app` is whatever
 /// `axum::serve` takes, and a little more: see [`IntoApp`].
 ///
 /// Handlers run on the multi-thread tokio runtime this is called in, or else on one made for them.
@@ -73,7 +72,7 @@ pub trait IntoApp<Marker> {
     /// The service of one connection.
     type App: Application;
     /// What makes it.
-    type Make: MakeHttpService<Service = AppService<Self::App>>;
+    type Make: MakeForStream<Service = AppService<Self::App>>;
 
     /// Turns the application into what a shard serves.
     fn into_app(self) -> Self::Make;

@@ -29,10 +29,12 @@ pub mod limits;
 pub mod service;
 pub mod stats;
 
+mod addr;
 mod body;
 mod bridge;
 mod cpus;
 mod driver;
+mod endpoint;
 mod pool;
 mod proto;
 mod ring;
@@ -47,10 +49,12 @@ mod timer;
 pub mod upgrade;
 mod worker;
 
+pub use addr::{EndpointId, LocalAddr};
 pub use body::RequestBody;
 pub use config::{BackendChoice, Config, Conformance, Dispatch, Toggle};
+pub use endpoint::Listener;
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;
-pub use server::{EndpointId, Io};
+pub use server::Io;
 pub use stats::Stats;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use http::{Extensions, Request, Response, request};
 
+use crate::addr::UNSPECIFIED;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::lifecycle::Lifecycle;
@@ -19,11 +20,21 @@ use crate::upgrade::Upgraded;
 /// What an application may know of a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnInfo {
-    /// The address of the listener it came through.
+    /// The address of the listener it came through. Unspecified (`0.0.0.0:0`) for a Unix socket.
     pub local_addr: SocketAddr,
-    /// The other end. Unspecified (`0.0.0.0:0`) when the application does not ask for it, or
-    /// when the peer was gone before it could be asked.
+    /// The other end. Unspecified (`0.0.0.0:0`) for a Unix socket, when the application does not
+    /// ask for it, or when the peer was gone before it could be asked.
     pub peer_addr: SocketAddr,
+}
+
+/// A connection nothing is known of.
+impl Default for ConnInfo {
+    fn default() -> Self {
+        ConnInfo {
+            local_addr: UNSPECIFIED,
+            peer_addr: UNSPECIFIED,
+        }
+    }
 }
 
 /// The service of one connection. [`Tower`] makes one of any cloneable tower service.

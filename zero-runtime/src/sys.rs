@@ -1,5 +1,5 @@
-//! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, and how
-//! much of what was sent a peer has taken.
+//! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, locks on
+//! files, and how much of what was sent a peer has taken.
 
 #![allow(unsafe_code)]
 
@@ -82,6 +82,16 @@ pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
         0 => Ok(bytes.max(0) as u32),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Locks an open file, or directory, against others who do, until it is closed (flock).
+///
+/// # Errors
+/// `WouldBlock` while somebody else has it locked.
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers; the descriptor is open for as long as it is borrowed.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    checked(locked).map(drop)
 }
 
 /// Binds the calling thread to one core.

@@ -17,5 +17,6 @@ mod runtimes;
 mod services;
 mod shutdown;
 mod streaming;
+mod unix;
 mod upgrades;
 mod websockets;

@@ -1,4 +1,4 @@
-//! Listening sockets, one per shard on a shared address. Knows nothing of rings or connections.
+//! Listening TCP sockets, one per shard on a shared address. Knows nothing of rings or connections.
 //!
 //! The address belongs to one server: as with the standard library, whoever comes second gets
 //! `AddrInUse`. Only after the first socket listens, alone and without SO_REUSEPORT, is it opened to
@@ -81,6 +81,8 @@ pub fn adopt(listener: TcpListener, nodelay: bool) -> io::Result<TcpListener> {
     if nodelay {
         socket.set_tcp_nodelay(true)?;
     }
+    // A ring answers EAGAIN, instead of waiting, for a socket that must not block.
+    listener.set_nonblocking(false)?;
     Ok(listener)
 }
 

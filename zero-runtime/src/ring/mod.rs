@@ -141,5 +141,6 @@ pub trait Ring {
 pub mod listener;
 pub mod probe;
 mod recv_ring;
+pub mod unix;
 pub mod uring;
 mod user_data;

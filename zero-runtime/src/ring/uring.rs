@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ const NOBODY: Key = Key {
 /// What a ring is made of.
 pub struct UringConfig {
     /// Sockets that already listen, in the order of their [`ListenerId`]s.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<OwnedFd>,
     /// How many receive buffers, a power of two.
     pub recv_buffers: u16,
     /// Size of a receive buffer, in bytes.
@@ -97,7 +97,7 @@ struct Message {
 }
 
 struct ListenerState {
-    socket: Option<TcpListener>,
+    socket: Option<OwnedFd>,
     armed: bool,
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -732,7 +732,7 @@ impl World {
     /// `None` where the kernel refuses io_uring.
     fn build(buffers: u16, buffer_bytes: u32, listeners: Vec<TcpListener>) -> Option<World> {
         let config = UringConfig {
-            listeners,
+            listeners: listeners.into_iter().map(Into::into).collect(),
             recv_buffers: buffers,
             recv_buffer_bytes: buffer_bytes,
             huge_pages: Toggle::Off,

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
+use crate::addr::{LocalAddr, UNSPECIFIED};
 use crate::bridge::inbox::ConnSignal;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
@@ -21,7 +21,7 @@ use crate::worker::Spawn;
 const BACKOFF_NS: u64 = 500_000_000;
 
 struct Listener {
-    local_addr: SocketAddr,
+    local_addr: LocalAddr,
     armed: bool,
     closed: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Listeners<K> {
 }
 
 impl<K> Listeners<K> {
-    pub(super) fn new(local_addrs: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(local_addrs: Vec<LocalAddr>) -> Self {
         let listener = |local_addr| Listener {
             local_addr,
             armed: false,
@@ -206,13 +206,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
-        let unspecified = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-        let peer_addr = match M::WANTS_PEER_ADDR {
-            true => self.ring.peer_addr(socket).unwrap_or(unspecified),
-            false => unspecified,
+        let local_addr = &self.listeners.all[listener.0 as usize].local_addr;
+        let peer_addr = match (local_addr, M::WANTS_PEER_ADDR) {
+            (LocalAddr::Tcp(_), true) => self.ring.peer_addr(socket).unwrap_or(UNSPECIFIED),
+            _ => UNSPECIFIED,
         };
         ConnInfo {
-            local_addr: self.listeners.all[listener.0 as usize].local_addr,
+            local_addr: local_addr.tcp().unwrap_or(UNSPECIFIED),
             peer_addr,
         }
     }

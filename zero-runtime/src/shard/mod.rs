@@ -22,6 +22,7 @@ use http::{HeaderMap, request};
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
+use crate::addr::LocalAddr;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
 use crate::bridge::place::Away;
@@ -69,7 +70,7 @@ pub(crate) enum Flow {
 pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) limits: Limits,
     /// Local addresses of the ring's listeners, by [`ListenerId`].
-    pub(crate) local_addrs: Vec<std::net::SocketAddr>,
+    pub(crate) local_addrs: Vec<LocalAddr>,
     pub(crate) make: M,
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,

@@ -2,6 +2,7 @@
 //! is left.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -67,7 +68,7 @@ impl Run {
         let ring = SimRing::new(world.clone(), spawn.clone());
         let seed = ShardSeed {
             limits,
-            local_addrs: vec![([127, 0, 0, 1], 80).into()],
+            local_addrs: vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()],
             make,
             spawn,
             ports,
