@@ -16,11 +16,14 @@ use zero_runtime::lifecycle::{Lifecycle, Part, Phase};
 use zero_runtime::service::Made;
 
 use crate::app::{AppService, Application};
-use crate::make::{IncomingStream, MakeForStream};
+use crate::incoming::IncomingStream;
+use crate::make::MakeForStream;
 
-/// Prepares a connection that was accepted, and says what is known of it.
+/// Prepares a connection that was accepted, and says what is known of it; `None` closes it.
 pub(crate) type Introduce<L> = Arc<
-    dyn Fn(&<L as Listener>::Io, <L as Listener>::Addr) -> IncomingStream<'static> + Send + Sync,
+    dyn Fn(&<L as Listener>::Io, <L as Listener>::Addr) -> Option<IncomingStream<'static>>
+        + Send
+        + Sync,
 >;
 
 /// One listener and the connections that came through it.
@@ -99,7 +102,10 @@ where
         let http = self.http.clone();
         let lifecycle = self.lifecycle.clone();
         async move {
-            let made = match make.make_for(introduce(&io, addr)) {
+            let Some(stream) = introduce(&io, addr) else {
+                return;
+            };
+            let made = match make.make_for(stream) {
                 Made::Ready(service) => Ok(service),
                 Made::Later(service) => tokio::select! {
                     made = service => made,

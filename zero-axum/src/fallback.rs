@@ -1,6 +1,7 @@
 //! The same application without io_uring: hyper on tokio, connection by connection as
 //! `axum::serve` does it. Knows listeners and limits; knows nothing of shards.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,48 +11,49 @@ use std::time::Duration;
 use axum::serve::Listener as AxumListener;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use zero_runtime::lifecycle::{Backend, Lifecycle, RuntimeRef, ShutdownHandle};
 use zero_runtime::limits::Limits;
 use zero_runtime::service::ConnInfo;
-use zero_runtime::{Listener, LocalAddr};
+use zero_runtime::{EndpointId, IoParts, Listener, LocalAddr, PeerCred, Tap};
 
 use crate::accept::{AcceptLoop, Introduce};
 use crate::app::{AppService, Application};
-use crate::make::{IncomingStream, MakeForStream};
+use crate::incoming::IncomingStream;
+use crate::make::MakeForStream;
 
 /// hyper panics when told to buffer less than this.
 const HYPER_BUFFER_BYTES_MIN: usize = 8192;
 /// What hyper does without being told. Telling it the default costs an allocation a request.
 const HYPER_HEADERS_MAX: usize = 100;
 
-/// Serves on `listeners`, each with an accept loop of its own.
-pub(crate) fn serve<M, A>(
-    listeners: Vec<Listener>,
-    limits: &Limits,
-    make: M,
-) -> io::Result<ShutdownHandle>
+/// Serves on the listeners of `io`, each with an accept loop of its own.
+pub(crate) fn serve<M, A>(io: IoParts, make: M) -> io::Result<ShutdownHandle>
 where
     M: MakeForStream<Service = AppService<A>>,
     A: Application,
 {
-    let mut server = HyperServer::new(limits)?;
+    let mut server = HyperServer::new(&io.limits)?;
     let runtime = server.lifecycle.runtime().clone();
     // Tokio registers sockets with the runtime that is entered.
     let entered = runtime.handle().enter();
-    for listener in listeners {
+    for (endpoint, listener) in io.listeners {
         let local_addr = listener.local_addr()?;
+        let tap = io.tap.clone().map(|tap| (tap, endpoint));
         match listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                let introduce = introduce_tcp(local_addr.tcp()?, limits.nodelay);
-                server.add(TcpListener::from_std(listener)?, introduce, make.clone());
+                let listener = TcpListener::from_std(listener)?;
+                let introduce = introduce_tcp(local_addr.tcp()?, io.limits.nodelay, tap);
+                server.add(listener, introduce, make.clone());
             }
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 let listener = UnixListener::from_std(listener)?;
-                server.add(listener, introduce_unix(), make.clone());
+                let introduce = introduce_unix(M::WANTS_PEER_ADDR, tap);
+                server.add(listener, introduce, make.clone());
             }
         }
         server.local_addrs.push(local_addr);
@@ -60,20 +62,80 @@ where
     Ok(server.start())
 }
 
-fn introduce_tcp(local_addr: SocketAddr, nodelay: bool) -> Introduce<TcpListener> {
+/// Serves on one listener that is none of ours.
+pub(crate) fn serve_listener<L, M, A>(
+    listener: L,
+    limits: &Limits,
+    make: M,
+) -> io::Result<ShutdownHandle>
+where
+    L: AxumListener<Addr: Sync>,
+    M: MakeForStream<Service = AppService<A>>,
+    A: Application,
+{
+    let mut server = HyperServer::new(limits)?;
+    let local_addr = listener.local_addr().ok();
+    let local_addr = local_addr.and_then(|addr| any_local_addr(&addr));
+    let tcp_addr = local_addr.as_ref().and_then(|addr| addr.tcp().ok());
+    let introduce = move |_: &L::Io, addr| Some(IncomingStream::of_listener(tcp_addr, addr));
+    server.add(listener, Arc::new(introduce), make);
+    server.local_addrs.extend(local_addr);
+    Ok(server.start())
+}
+
+/// An address of an unknown type, if it is one we know.
+fn any_local_addr(addr: &dyn Any) -> Option<LocalAddr> {
+    if let Some(addr) = addr.downcast_ref::<SocketAddr>() {
+        return Some(LocalAddr::Tcp(*addr));
+    }
+    let addr = addr.downcast_ref::<tokio::net::unix::SocketAddr>()?;
+    Some(LocalAddr::Unix(addr.clone().into()))
+}
+
+/// The application's hook, and what to tell it.
+type TapAt = (Tap, EndpointId);
+
+/// Whether the connection may go on.
+fn tapped(tap: Option<&TapAt>, socket: SockRef<'_>) -> bool {
+    tap.is_none_or(|(tap, endpoint)| tap.call(socket, *endpoint).is_ok())
+}
+
+fn introduce_tcp(
+    local_addr: SocketAddr,
+    nodelay: bool,
+    tap: Option<TapAt>,
+) -> Introduce<TcpListener> {
     Arc::new(move |stream: &TcpStream, peer_addr| {
         if nodelay && let Err(error) = stream.set_nodelay(true) {
             tracing::trace!(%error, "TCP_NODELAY was refused");
         }
-        IncomingStream::from(ConnInfo {
+        let conn = ConnInfo {
             local_addr,
             peer_addr,
-        })
+            peer_cred: None,
+        };
+        tapped(tap.as_ref(), stream.into()).then(|| conn.into())
     })
 }
 
-fn introduce_unix() -> Introduce<UnixListener> {
-    Arc::new(|_stream: &UnixStream, _addr| IncomingStream::from(ConnInfo::default()))
+fn introduce_unix(wants_cred: bool, tap: Option<TapAt>) -> Introduce<UnixListener> {
+    Arc::new(move |stream: &UnixStream, _addr| {
+        let conn = ConnInfo {
+            peer_cred: wants_cred.then(|| peer_cred(stream)).flatten(),
+            ..ConnInfo::default()
+        };
+        tapped(tap.as_ref(), stream.into()).then(|| conn.into())
+    })
+}
+
+fn peer_cred(stream: &UnixStream) -> Option<PeerCred> {
+    let cred = stream.peer_cred().ok()?;
+    let pid = cred.pid().and_then(|pid| u32::try_from(pid).ok());
+    Some(PeerCred {
+        pid: pid.filter(|&pid| pid != 0),
+        uid: cred.uid(),
+        gid: cred.gid(),
+    })
 }
 
 /// A server on its way up.

@@ -46,6 +46,7 @@ mod app;
 mod fallback;
 #[cfg(feature = "http2")]
 mod http2;
+mod incoming;
 mod listener;
 mod make;
 mod serve;
@@ -54,11 +55,12 @@ mod stream;
 mod upgrade;
 
 pub use app::{AppService, Application};
+pub use incoming::{IncomingStream, UnixPeer};
 pub use listener::IntoIo;
-pub use make::{IncomingStream, MakePerConnection, Maker, SameForAll};
-pub use serve::{AsMakeService, AsService, IntoApp, serve};
+pub use make::{MakePerConnection, Maker, SameForAll};
+pub use serve::{AsMakeService, AsService, IntoApp, serve, serve_listener};
 
 pub use zero_runtime::{
     Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Dispatch, EndpointId, Io,
-    RequestBody, Serving, ShutdownHandle, Stats, Toggle,
+    PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats, Toggle,
 };

@@ -1,13 +1,9 @@
-//! Services made for each connection, and what their makers may know of it. Knows nothing of
-//! requests.
+//! Services made for each connection. Knows nothing of requests.
 
 use std::future::{poll_fn, ready};
-use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use axum::extract::connect_info::Connected;
 use http::Extensions;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower_service::Service;
@@ -15,68 +11,7 @@ use zero_runtime::BoxError;
 use zero_runtime::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
 
 use crate::app::{AppService, Application};
-
-/// A connection that has come in, as make services and `ConnectInfo` types see it.
-///
-/// `ConnectInfo<SocketAddr>` works unchanged. A type of your own names this stream where it named
-/// axum's:
-///
-/// # Examples
-/// ```no_run
-/// use axum::extract::connect_info::{ConnectInfo, Connected};
-/// use axum::{Router, routing::get};
-/// use zero_axum::IncomingStream;
-///
-/// #[derive(Clone)]
-/// struct Port(u16);
-///
-/// impl Connected<IncomingStream<'_>> for Port {
-///     fn connect_info(stream: IncomingStream<'_>) -> Self {
-///         Port(stream.remote_addr().port())
-///     }
-/// }
-///
-/// # fn main() -> std::io::Result<()> {
-/// let app = Router::new()
-///     .route("/", get(|ConnectInfo(port): ConnectInfo<Port>| async move { port.0.to_string() }));
-/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// zero_axum::serve(listener, app.into_make_service_with_connect_info::<Port>())?.wait()
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct IncomingStream<'a> {
-    remote_addr: SocketAddr,
-    local_addr: SocketAddr,
-    _borrow: PhantomData<&'a ()>,
-}
-
-impl IncomingStream<'_> {
-    /// The address of the other end.
-    pub fn remote_addr(&self) -> &SocketAddr {
-        &self.remote_addr
-    }
-
-    /// The address of the listener the connection came through.
-    pub fn local_addr(&self) -> &SocketAddr {
-        &self.local_addr
-    }
-}
-
-impl From<ConnInfo> for IncomingStream<'_> {
-    fn from(conn: ConnInfo) -> Self {
-        IncomingStream {
-            remote_addr: conn.peer_addr,
-            local_addr: conn.local_addr,
-            _borrow: PhantomData,
-        }
-    }
-}
-
-impl Connected<IncomingStream<'_>> for SocketAddr {
-    fn connect_info(stream: IncomingStream<'_>) -> Self {
-        stream.remote_addr
-    }
-}
+use crate::incoming::IncomingStream;
 
 /// A maker that may be told more of a connection than a shard knows.
 pub trait MakeForStream: MakeHttpService {

@@ -1,4 +1,4 @@
-//! Where a server listens: names and addresses of its listeners. Knows no sockets.
+//! Where a server listens, and who may be told of at the other end. Knows no sockets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -12,6 +12,19 @@ pub struct EndpointId(pub(crate) usize);
 /// `0.0.0.0:0`, which stands for an address that is not known or that there is none of.
 pub(crate) const UNSPECIFIED: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
+/// Who connected to a Unix socket, as the kernel saw it at that moment (SO_PEERCRED). It cannot be
+/// forged, but a process may have changed its user, or handed the socket on, since then.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PeerCred {
+    /// The process that connected; `None` when it has no number in our PID namespace. It may have
+    /// ended since, and its number been given to another.
+    pub pid: Option<u32>,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
 
 /// The address of a listener, of either kind.
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use crate::addr::LocalAddr;
+use crate::addr::{EndpointId, LocalAddr};
+use crate::limits::Limits;
+use crate::tap::Tap;
 
 /// A socket that listens, of either kind.
 #[derive(Debug)]
@@ -36,6 +38,18 @@ impl From<Listener> for OwnedFd {
             Listener::Unix(listener) => listener.into(),
         }
     }
+}
+
+/// What an [`Io`](crate::Io) is made of, for a backend that is not of this crate.
+#[non_exhaustive]
+#[derive(Debug)]
+pub struct IoParts {
+    /// The sockets, in the order in which they were added.
+    pub listeners: Vec<(EndpointId, Listener)>,
+    /// The validated configuration.
+    pub limits: Limits,
+    /// What is to be done to each accepted socket.
+    pub tap: Option<Tap>,
 }
 
 /// An address we listen at, with a socket for each shard or fewer. There is at least one.

@@ -12,19 +12,22 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::thread;
 
+use socket2::SockRef;
+
 use crate::addr::{EndpointId, LocalAddr};
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
 use crate::config::{BackendChoice, Config, Dispatch};
-use crate::endpoint::{Endpoint, Listener, share_among};
+use crate::endpoint::{Endpoint, IoParts, share_among};
 use crate::lifecycle::{Backend, Lifecycle, Part, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
 use crate::ring::uring::{Uring, UringConfig};
-use crate::ring::{listener, probe, unix};
+use crate::ring::{listener, probe, spread, unix};
 use crate::service::{HttpService, MakeHttpService};
 use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
+use crate::tap::Tap;
 use crate::worker;
 
 /// What a server will serve from: validated limits and open listeners.
@@ -35,6 +38,7 @@ pub struct Io {
     limits: Limits,
     backend: Backend,
     endpoints: Vec<Endpoint>,
+    tap: Option<Tap>,
 }
 
 impl Io {
@@ -62,6 +66,7 @@ impl Io {
             limits,
             backend,
             endpoints: Vec::new(),
+            tap: None,
         })
     }
 
@@ -73,21 +78,50 @@ impl Io {
     /// # Errors
     /// What `bind` or `listen` say.
     pub fn http_listen(&mut self, addr: SocketAddr) -> io::Result<EndpointId> {
-        let count = match self.backend {
-            Backend::IoUring => self.limits.shards,
-            Backend::Hyper => 1,
-        };
-        let sockets = listener::bind(addr, count, self.limits.backlog, self.limits.nodelay)?;
+        let sockets = listener::bind(
+            addr,
+            self.acceptors(),
+            self.limits.backlog,
+            self.limits.nodelay,
+        )?;
         self.add(Endpoint::tcp(sockets)?)
     }
 
-    /// Serves HTTP from a TCP listener that is already open, with one accept queue for all shards.
+    /// Serves HTTP from a TCP listener that is already open, with an accepting socket for every
+    /// shard where that changes nothing else.
+    ///
+    /// The listener is joined by others on its address (SO_REUSEPORT) if it is closed on exec, its
+    /// options are those of a new socket, and the kernel lets us; else all shards share its accept
+    /// queue, as after [`http_adopt_shared`](Self::http_adopt_shared). What waits in its queue is
+    /// served either way. When the server ends, who still waits to be accepted is reset, as under
+    /// `axum::serve`; also if another process, or a clone, has the listener too and goes on: adopt
+    /// such a one as shared.
     ///
     /// # Errors
-    /// When the listener's address or options cannot be had.
+    /// `InvalidInput` when it does not listen; or when its address or options cannot be had.
     pub fn http_adopt(&mut self, listener: TcpListener) -> io::Result<EndpointId> {
         let listener = listener::adopt(listener, self.limits.nodelay)?;
+        let sockets = spread::spread(listener, self.acceptors(), self.limits.backlog);
+        self.add(Endpoint::tcp(sockets)?)
+    }
+
+    /// Serves HTTP from a TCP listener that somebody else has, too, and may go on with: inherited
+    /// from a service manager, or kept for a restart. All shards share its accept queue, so that who
+    /// waits in it when this server ends is still there for the next one.
+    ///
+    /// # Errors
+    /// As [`http_adopt`](Self::http_adopt).
+    pub fn http_adopt_shared(&mut self, listener: TcpListener) -> io::Result<EndpointId> {
+        let listener = listener::adopt(listener, self.limits.nodelay)?;
         self.add(Endpoint::tcp(vec![listener])?)
+    }
+
+    /// How many sockets are of use on one address.
+    fn acceptors(&self) -> usize {
+        match self.backend {
+            Backend::IoUring => self.limits.shards,
+            Backend::Hyper => 1,
+        }
     }
 
     /// Listens for HTTP at a Unix socket, a file at `path`; all shards share its accept queue.
@@ -153,11 +187,43 @@ impl Io {
         &self.limits
     }
 
+    /// Calls `hook` with the socket of every connection, before anything is read from it, and the
+    /// listener it came through: to set socket options, as axum's `ListenerExt::tap_io` does. Called
+    /// again, replaces the former hook.
+    ///
+    /// It is called on the thread that accepts, so it must not block. When it panics, the connection
+    /// is closed and counted in [`Stats::handler_panics`](crate::Stats::handler_panics); no other
+    /// is affected.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut io = zero_runtime::Io::new(zero_runtime::Config::default())?;
+    /// io.http_listen(([0, 0, 0, 0], 3000).into())?;
+    /// io.tap(|socket, _endpoint| {
+    ///     if let Err(error) = socket.set_keepalive(true) {
+    ///         tracing::debug!(%error, "SO_KEEPALIVE was refused");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tap(&mut self, hook: impl Fn(SockRef<'_>, EndpointId) + Send + Sync + 'static) {
+        self.tap = Some(Tap::new(hook));
+    }
+
     /// Gives the listeners up to another backend, which is to serve by the same limits.
-    pub fn into_listeners(self) -> (Vec<Listener>, Limits) {
-        let endpoints = self.endpoints.into_iter();
-        let sockets = endpoints.flat_map(Endpoint::into_sockets);
-        (sockets.collect(), self.limits)
+    pub fn into_parts(self) -> IoParts {
+        let endpoints = self.endpoints.into_iter().enumerate();
+        let listeners = endpoints.flat_map(|(index, endpoint)| {
+            let sockets = endpoint.into_sockets();
+            sockets.map(move |socket| (EndpointId(index), socket))
+        });
+        IoParts {
+            listeners: listeners.collect(),
+            limits: self.limits,
+            tap: self.tap,
+        }
     }
 
     /// Starts the shards: `make` gives each connection its service.
@@ -218,6 +284,7 @@ fn probe_apart() -> Result<probe::Features, probe::Refusal> {
 struct Start {
     limits: Limits,
     local_addrs: Vec<LocalAddr>,
+    tap: Option<Tap>,
     /// By shard, then by endpoint.
     sockets: Vec<Vec<OwnedFd>>,
     runtime: Arc<RuntimeRef>,
@@ -241,6 +308,7 @@ impl Start {
         Ok(Start {
             limits,
             local_addrs,
+            tap: io.tap,
             sockets,
             runtime,
             lifecycle,
@@ -306,6 +374,7 @@ impl Start {
             seed: ShardSeed {
                 limits: self.limits.clone(),
                 local_addrs: self.local_addrs.clone(),
+                tap: self.tap.clone(),
                 make,
                 spawn: self.runtime.handle().clone(),
                 ports,

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use http::{Extensions, Request, Response, request};
 
-use crate::addr::UNSPECIFIED;
+use crate::addr::{PeerCred, UNSPECIFIED};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::lifecycle::Lifecycle;
@@ -25,6 +25,9 @@ pub struct ConnInfo {
     /// The other end. Unspecified (`0.0.0.0:0`) for a Unix socket, when the application does not
     /// ask for it, or when the peer was gone before it could be asked.
     pub peer_addr: SocketAddr,
+    /// Who is at the other end of a Unix socket. `None` for TCP, and when the application does not
+    /// ask for it.
+    pub peer_cred: Option<PeerCred>,
 }
 
 /// A connection nothing is known of.
@@ -33,6 +36,7 @@ impl Default for ConnInfo {
         ConnInfo {
             local_addr: UNSPECIFIED,
             peer_addr: UNSPECIFIED,
+            peer_cred: None,
         }
     }
 }
@@ -100,7 +104,7 @@ pub enum Made<S> {
 pub trait MakeHttpService: Clone + Send + 'static {
     /// What it makes. Kept until the connection closes.
     type Service: HttpService;
-    /// Whether `ConnInfo::peer_addr` is looked at: asking the kernel costs a system call a connection.
+    /// Whether `ConnInfo::peer_addr` and `peer_cred` are looked at: asking the kernel costs a system call a connection.
     const WANTS_PEER_ADDR: bool;
 
     /// Makes the service of the connection that `conn` describes. Called inside the server's

@@ -8,6 +8,7 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
+mod custom_listeners;
 mod handlers;
 #[cfg(feature = "http2")]
 mod http2;
@@ -17,6 +18,7 @@ mod runtimes;
 mod services;
 mod shutdown;
 mod streaming;
+mod tap;
 mod unix;
 mod upgrades;
 mod websockets;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
-use zero_axum::{IntoApp, Io, ShutdownHandle, serve};
+use zero_axum::{IntoApp, Io, PeerCred, ShutdownHandle, UnixPeer, serve};
 
 use crate::support::client::{Client, pattern};
 use crate::support::directory::Directory;
@@ -39,6 +39,8 @@ in_every_mode![
     serve_itself_takes_listeners,
     addresses_and_paths_are_told_apart,
     there_is_no_ip_address,
+    the_peer_is_known,
+    a_peer_over_tcp_has_no_credentials,
     a_graceful_shutdown_finishes_what_runs,
 ];
 
@@ -341,6 +343,33 @@ fn there_is_no_ip_address(mode: Mode) {
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server = Server::start(mode, app);
     assert_eq!(server.connect().get("/").text(), "0.0.0.0:0");
+}
+
+/// Shows whatever was found out of the peer.
+async fn who(ConnectInfo(UnixPeer(peer)): ConnectInfo<UnixPeer>) -> String {
+    format!("{peer:?}")
+}
+
+fn the_peer_is_known(mode: Mode) {
+    let app = Router::new().route("/", get(who));
+    let app = app.into_make_service_with_connect_info::<UnixPeer>();
+    let server = Server::start(mode, app);
+    // Whoever made a file is who we are.
+    let us = std::fs::metadata(server.directory.path()).unwrap();
+    let us = PeerCred {
+        pid: Some(std::process::id()),
+        uid: us.uid(),
+        gid: us.gid(),
+    };
+    for _ in 0..4 {
+        assert_eq!(server.connect().get("/").text(), format!("{:?}", Some(us)));
+    }
+}
+
+fn a_peer_over_tcp_has_no_credentials(mode: Mode) {
+    let app = Router::new().route("/", get(who));
+    let app = app.into_make_service_with_connect_info::<UnixPeer>();
+    assert_eq!(mode.serve(app).connect().get("/").text(), "None");
 }
 
 fn a_graceful_shutdown_finishes_what_runs(mode: Mode) {

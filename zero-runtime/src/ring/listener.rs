@@ -100,7 +100,8 @@ fn sibling(first: &TcpListener, backlog: u32, nodelay: bool) -> io::Result<TcpLi
     Ok(socket.into())
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+/// A socket as all our listeners are before they are bound.
+pub(super) fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

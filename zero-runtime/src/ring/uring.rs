@@ -25,6 +25,7 @@ use socket2::SockRef;
 use super::recv_ring::{GROUP, Lease, RecvRing};
 use super::user_data::{Kind, OpName};
 use super::{Completion, ListenerId, Ring, Wait};
+use crate::addr::PeerCred;
 use crate::config::Toggle;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
@@ -566,6 +567,14 @@ impl Ring for Uring {
         let address = SockRef::from(socket).peer_addr()?;
         let address = address.as_socket();
         address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    }
+
+    fn peer_cred(&self, socket: &OwnedFd) -> Option<PeerCred> {
+        sys::peer_cred(socket.as_fd()).ok()
+    }
+
+    fn options<'a>(&self, socket: &'a OwnedFd) -> Option<SockRef<'a>> {
+        Some(SockRef::from(socket))
     }
 
     fn turn(&mut self, wait: Wait) -> io::Result<()> {

@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
-use crate::addr::{LocalAddr, UNSPECIFIED};
+use crate::addr::{EndpointId, LocalAddr, UNSPECIFIED};
 use crate::bridge::inbox::ConnSignal;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
 use crate::slots::Key;
+use crate::tap::Tap;
 use crate::worker::Spawn;
 
 /// How long accepting pauses when descriptors or memory have run out.
@@ -35,10 +36,12 @@ pub(super) struct Listeners<K> {
     waiting: VecDeque<(ListenerId, K)>,
     /// Accepting has ended until a slot is free.
     full: bool,
+    /// What the application does to each socket.
+    tap: Option<Tap>,
 }
 
 impl<K> Listeners<K> {
-    pub(super) fn new(local_addrs: Vec<LocalAddr>) -> Self {
+    pub(super) fn new(local_addrs: Vec<LocalAddr>, tap: Option<Tap>) -> Self {
         let listener = |local_addr| Listener {
             local_addr,
             armed: false,
@@ -49,6 +52,7 @@ impl<K> Listeners<K> {
             retry_at_ns: NEVER,
             waiting: VecDeque::new(),
             full: false,
+            tap,
         }
     }
 
@@ -188,33 +192,47 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     fn open(&mut self, listener: ListenerId, socket: R::Socket) {
         self.counters.connections_accepted.add(1);
-        let info = self.describe(listener, &socket);
-        let make = &mut self.make;
-        let made = catch_unwind(AssertUnwindSafe(|| make.make(info)));
+        let made = self.introduce(listener, &socket);
         let key = self.conns.insert_with(|_| Conn::new(socket));
         let key = key.expect("a slot is free");
         self.counters.connections_open.add(1);
         match made {
-            Ok(Made::Ready(service)) => self.begin(key, service),
-            Ok(Made::Later(future)) => self.make_later(key, future),
+            Some(Made::Ready(service)) => self.begin(key, service),
+            Some(Made::Later(future)) => self.make_later(key, future),
             // As a panicking make service under axum::serve, less the end of its accept loop.
-            Err(_panic) => {
+            None => {
                 self.counters.handler_panics.add(1);
                 self.terminate(key);
             }
         }
     }
 
+    /// Shows a connection to the application, which makes its service; `None` when that panics.
+    fn introduce(&mut self, listener: ListenerId, socket: &R::Socket) -> Option<Made<M::Service>> {
+        if let Some(tap) = &self.listeners.tap
+            && let Some(options) = self.ring.options(socket)
+        {
+            tap.call(options, EndpointId(listener.0 as usize)).ok()?;
+        }
+        let info = self.describe(listener, socket);
+        let make = &mut self.make;
+        catch_unwind(AssertUnwindSafe(|| make.make(info))).ok()
+    }
+
     fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
         let local_addr = &self.listeners.all[listener.0 as usize].local_addr;
-        let peer_addr = match (local_addr, M::WANTS_PEER_ADDR) {
-            (LocalAddr::Tcp(_), true) => self.ring.peer_addr(socket).unwrap_or(UNSPECIFIED),
-            _ => UNSPECIFIED,
-        };
-        ConnInfo {
-            local_addr: local_addr.tcp().unwrap_or(UNSPECIFIED),
-            peer_addr,
+        let mut info = ConnInfo::default();
+        match (local_addr, M::WANTS_PEER_ADDR) {
+            (LocalAddr::Tcp(addr), wanted) => {
+                info.local_addr = *addr;
+                if wanted {
+                    info.peer_addr = self.ring.peer_addr(socket).unwrap_or(UNSPECIFIED);
+                }
+            }
+            (LocalAddr::Unix(_), true) => info.peer_cred = self.ring.peer_cred(socket),
+            (LocalAddr::Unix(_), false) => {}
         }
+        info
     }
 
     /// The connection has its service: requests may come.

@@ -38,6 +38,7 @@ use crate::ring::{Completion, ListenerId, Ring, Wait};
 use crate::service::MakeHttpService;
 use crate::slots::{Key, Slots};
 use crate::stats::ShardCounters;
+use crate::tap::Tap;
 use crate::time::Now;
 use crate::timer::Wheel;
 use crate::worker::Spawn;
@@ -71,6 +72,7 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) limits: Limits,
     /// Local addresses of the ring's listeners, by [`ListenerId`].
     pub(crate) local_addrs: Vec<LocalAddr>,
+    pub(crate) tap: Option<Tap>,
     pub(crate) make: M,
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,
@@ -162,7 +164,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let now = ring.now();
         let mut shard = Shard {
             conns: Slots::new(limits.connections_max),
-            listeners: Listeners::new(seed.local_addrs),
+            listeners: Listeners::new(seed.local_addrs, seed.tap),
             make: seed.make,
             spawn: seed.spawn,
             h1_limits: H1Limits {

@@ -69,6 +69,7 @@ impl Run {
         let seed = ShardSeed {
             limits,
             local_addrs: vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()],
+            tap: None,
             make,
             spawn,
             ports,
