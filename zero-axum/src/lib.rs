@@ -25,6 +25,14 @@
 //! `axum::serve` does it; one log line says so and [`ShutdownHandle::backend`] tells. [`Config`]
 //! and the environment variable `ZERO_BACKEND` choose.
 //!
+//! # Listeners
+//!
+//! TCP and Unix sockets, opened here ([`Io::http_listen`], [`Io::http_listen_unix`]) or elsewhere
+//! ([`Io::http_adopt`], [`Io::http_adopt_unix`]); also those a service manager keeps open while the
+//! server restarts ([`Io::http_adopt_shared`]; the example `inherited` takes them with the crate
+//! `listenfd`). [`Io::tap`] sets options on accepted sockets. Any other `axum::serve::Listener`,
+//! such as one that does TLS, goes to [`serve_listener`].
+//!
 //! # Handlers
 //!
 //! Handlers live on a multi-thread tokio runtime: the one [`serve`] is called in, or one of its own

@@ -8,7 +8,9 @@ use zero_runtime::{Config, Io};
 /// What [`serve`](crate::serve) accepts as a listener.
 ///
 /// An [`Io`] is taken as it is; the others become an `Io` of the default [`Config`] with one
-/// listener.
+/// listener. A TCP listener is adopted by [`Io::http_adopt`]; for one that others go on with, such as
+/// one that a service manager keeps, make an `Io` and call its `http_adopt_shared`. For listeners of
+/// other kinds there is [`serve_listener`](crate::serve_listener).
 pub trait IntoIo {
     /// Makes the `Io`.
     ///
