@@ -22,6 +22,14 @@ use crate::sys;
 /// lock for longer means no good: going on without it risks no more than its race.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Pauses before each look whether somebody listens. Of a process that was killed, the kernel takes
+/// down the rings, and with them the sockets they accept from, some milliseconds later.
+const LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+];
+
 /// Makes a listening socket at `path`, with the permissions that the umask leaves it.
 ///
 /// # Errors
@@ -76,10 +84,14 @@ fn listen(address: &SockAddr, backlog: u32) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// Whether the file at `path` is a socket that nobody listens on.
+/// Whether the file at `path` is a socket that nobody listens on, or stops to in a moment.
 fn is_stale(path: &Path, address: &SockAddr) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    is_socket && connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    let is_refused = |pause: &Duration| {
+        thread::sleep(*pause);
+        connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    is_socket && LOOKS.iter().any(is_refused)
 }
 
 fn connect(address: &SockAddr) -> io::Result<()> {
