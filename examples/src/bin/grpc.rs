@@ -4,7 +4,7 @@
 //! Run:  `cargo run -p zero-examples --bin grpc [PORT]`
 //! See:  curl localhost:3000/                                     -> hello, over HTTP/1.1
 //!       curl --http2-prior-knowledge localhost:3000/             -> hello, over HTTP/2.0
-//!       cargo run -p zero-examples --bin grpc -- ask [PORT]      -> the service is Serving
+//!       `cargo run -p zero-examples --bin grpc -- ask [PORT]`      -> the service is Serving
 use axum::Router;
 use axum::http::Version;
 use axum::routing::get;
