@@ -11,8 +11,8 @@ use zero_runtime::BoxError;
 use zero_runtime::lifecycle::{Lifecycle, Phase};
 use zero_runtime::upgrade::Upgraded;
 
+use crate::accept::until;
 use crate::app::{AppService, Application};
-use crate::fallback::until;
 use crate::stream::Stream;
 
 /// Serves one connection to its end. Finishes its streams when the server drains, cuts them when it

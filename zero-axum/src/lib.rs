@@ -25,6 +25,14 @@
 //! `axum::serve` does it; one log line says so and [`ShutdownHandle::backend`] tells. [`Config`]
 //! and the environment variable `ZERO_BACKEND` choose.
 //!
+//! # Listeners
+//!
+//! TCP and Unix sockets, opened here ([`Io::http_listen`], [`Io::http_listen_unix`]) or elsewhere
+//! ([`Io::http_adopt`], [`Io::http_adopt_unix`]); also those a service manager keeps open while the
+//! server restarts ([`Io::http_adopt_shared`]; the example `inherited` takes them with the crate
+//! `listenfd`). [`Io::tap`] sets options on accepted sockets. Any other `axum::serve::Listener`,
+//! such as one that does TLS, goes to [`serve_listener`].
+//!
 //! # Handlers
 //!
 //! Handlers live on a multi-thread tokio runtime: the one [`serve`] is called in, or one of its own
@@ -41,22 +49,26 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod app;
 mod fallback;
 #[cfg(feature = "http2")]
 mod http2;
+mod incoming;
 mod listener;
 mod make;
 mod serve;
+mod socket;
 mod stream;
 mod upgrade;
 
 pub use app::{AppService, Application};
+pub use incoming::{IncomingStream, UnixPeer};
 pub use listener::IntoIo;
-pub use make::{IncomingStream, MakePerConnection, Maker, SameForAll};
-pub use serve::{AsMakeService, AsService, IntoApp, serve};
+pub use make::{MakePerConnection, Maker, SameForAll};
+pub use serve::{AsMakeService, AsService, IntoApp, serve, serve_listener};
 
 pub use zero_runtime::{
     Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
-    EndpointId, Io, RequestBody, Serving, ShutdownHandle, Stats, Toggle,
+    EndpointId, Io, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats, Toggle,
 };

@@ -8,12 +8,14 @@ use zero_runtime::{Config, Io};
 /// What [`serve`](crate::serve) accepts as a listener.
 ///
 /// An [`Io`] is taken as it is; the others become an `Io` of the default [`Config`] with one
-/// listener.
+/// listener. A TCP listener is adopted by [`Io::http_adopt`]; for one that others go on with, such as
+/// one that a service manager keeps, make an `Io` and call its `http_adopt_shared`. For listeners of
+/// other kinds there is [`serve_listener`](crate::serve_listener).
 pub trait IntoIo {
     /// Makes the `Io`.
     ///
     /// # Errors
-    /// As [`Io::new`], and as its `http_listen` or `http_adopt`.
+    /// As [`Io::new`], and as its `http_listen`, `http_adopt` or `http_adopt_unix`.
     fn into_io(self) -> io::Result<Io>;
 }
 
@@ -33,10 +35,21 @@ impl IntoIo for std::net::TcpListener {
 
 impl IntoIo for tokio::net::TcpListener {
     fn into_io(self) -> io::Result<Io> {
-        let listener = self.into_std()?;
-        // A ring answers EAGAIN, instead of waiting, for a socket that must not block.
-        listener.set_nonblocking(false)?;
-        listener.into_io()
+        self.into_std()?.into_io()
+    }
+}
+
+impl IntoIo for std::os::unix::net::UnixListener {
+    fn into_io(self) -> io::Result<Io> {
+        let mut io = Io::new(Config::default())?;
+        io.http_adopt_unix(self)?;
+        Ok(io)
+    }
+}
+
+impl IntoIo for tokio::net::UnixListener {
+    fn into_io(self) -> io::Result<Io> {
+        self.into_std()?.into_io()
     }
 }
 

@@ -1,13 +1,9 @@
-//! Services made for each connection, and what their makers may know of it. Knows nothing of
-//! requests.
+//! Services made for each connection. Knows nothing of requests.
 
 use std::future::{poll_fn, ready};
-use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use axum::extract::connect_info::Connected;
 use http::Extensions;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower_service::Service;
@@ -15,67 +11,12 @@ use zero_runtime::BoxError;
 use zero_runtime::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
 
 use crate::app::{AppService, Application};
+use crate::incoming::IncomingStream;
 
-/// A connection that has come in, as make services and `ConnectInfo` types see it.
-///
-/// `ConnectInfo<SocketAddr>` works unchanged. A type of your own names this stream where it named
-/// axum's:
-///
-/// # Examples
-/// ```no_run
-/// use axum::extract::connect_info::{ConnectInfo, Connected};
-/// use axum::{Router, routing::get};
-/// use zero_axum::IncomingStream;
-///
-/// #[derive(Clone)]
-/// struct Port(u16);
-///
-/// impl Connected<IncomingStream<'_>> for Port {
-///     fn connect_info(stream: IncomingStream<'_>) -> Self {
-///         Port(stream.remote_addr().port())
-///     }
-/// }
-///
-/// # fn main() -> std::io::Result<()> {
-/// let app = Router::new()
-///     .route("/", get(|ConnectInfo(port): ConnectInfo<Port>| async move { port.0.to_string() }));
-/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// zero_axum::serve(listener, app.into_make_service_with_connect_info::<Port>())?.wait()
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct IncomingStream<'a> {
-    remote_addr: SocketAddr,
-    local_addr: SocketAddr,
-    _borrow: PhantomData<&'a ()>,
-}
-
-impl IncomingStream<'_> {
-    /// The address of the other end.
-    pub fn remote_addr(&self) -> &SocketAddr {
-        &self.remote_addr
-    }
-
-    /// The address of the listener the connection came through.
-    pub fn local_addr(&self) -> &SocketAddr {
-        &self.local_addr
-    }
-}
-
-impl From<ConnInfo> for IncomingStream<'_> {
-    fn from(conn: ConnInfo) -> Self {
-        IncomingStream {
-            remote_addr: conn.peer_addr,
-            local_addr: conn.local_addr,
-            _borrow: PhantomData,
-        }
-    }
-}
-
-impl Connected<IncomingStream<'_>> for SocketAddr {
-    fn connect_info(stream: IncomingStream<'_>) -> Self {
-        stream.remote_addr
-    }
+/// A maker that may be told more of a connection than a shard knows.
+pub trait MakeForStream: MakeHttpService {
+    /// As [`MakeHttpService::make`].
+    fn make_for(&mut self, stream: IncomingStream<'static>) -> Made<Self::Service>;
 }
 
 /// The same application, cloned, for every connection.
@@ -109,6 +50,12 @@ impl<A: Application> MakeHttpService for SameForAll<A> {
 
     fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
         reason_phrase(extensions)
+    }
+}
+
+impl<A: Application> MakeForStream for SameForAll<A> {
+    fn make_for(&mut self, _stream: IncomingStream<'static>) -> Made<Self::Service> {
+        Made::Ready(self.0.clone())
     }
 }
 
@@ -153,24 +100,7 @@ impl<M: Maker> MakeHttpService for MakePerConnection<M> {
     }
 
     fn make(&mut self, conn: ConnInfo) -> Made<Self::Service> {
-        // Whatever registers this waker is polled again by the one who gets `Made::Later`.
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Ok(mut maker) = self.0.clone().try_lock_owned() else {
-            return later(make_in_turn(self.0.clone(), conn));
-        };
-        match maker.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return later(ready(Err(error))),
-            // Waits with the lock held: a service under `poll_ready` knows one waker only.
-            Poll::Pending => return later(make_when_ready(maker, conn)),
-        }
-        let mut made = maker.make(conn.into());
-        drop(maker);
-        match made.as_mut().poll(cx) {
-            Poll::Ready(Ok(app)) => Made::Ready(AppService::new(app)),
-            Poll::Ready(Err(error)) => later(ready(Err(error))),
-            Poll::Pending => later(made),
-        }
+        self.make_for(conn.into())
     }
 
     fn reason_phrase(extensions: &Extensions) -> Option<&[u8]> {
@@ -178,17 +108,43 @@ impl<M: Maker> MakeHttpService for MakePerConnection<M> {
     }
 }
 
+impl<M: Maker> MakeForStream for MakePerConnection<M> {
+    fn make_for(&mut self, stream: IncomingStream<'static>) -> Made<Self::Service> {
+        // Whatever registers this waker is polled again by the one who gets `Made::Later`.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Ok(mut maker) = self.0.clone().try_lock_owned() else {
+            return later(make_in_turn(self.0.clone(), stream));
+        };
+        match maker.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return later(ready(Err(error))),
+            // Waits with the lock held: a service under `poll_ready` knows one waker only.
+            Poll::Pending => return later(make_when_ready(maker, stream)),
+        }
+        let mut made = maker.make(stream);
+        drop(maker);
+        match made.as_mut().poll(cx) {
+            Poll::Ready(Ok(app)) => Made::Ready(AppService::new(app)),
+            Poll::Ready(Err(error)) => later(ready(Err(error))),
+            Poll::Pending => later(made),
+        }
+    }
+}
+
 /// Waits for the lock, in order of arrival, then as [`make_when_ready`].
-async fn make_in_turn<M: Maker>(maker: Arc<Mutex<M>>, conn: ConnInfo) -> Result<M::App, BoxError> {
-    make_when_ready(maker.lock_owned().await, conn).await
+async fn make_in_turn<M: Maker>(
+    maker: Arc<Mutex<M>>,
+    stream: IncomingStream<'static>,
+) -> Result<M::App, BoxError> {
+    make_when_ready(maker.lock_owned().await, stream).await
 }
 
 async fn make_when_ready<M: Maker>(
     mut maker: OwnedMutexGuard<M>,
-    conn: ConnInfo,
+    stream: IncomingStream<'static>,
 ) -> Result<M::App, BoxError> {
     poll_fn(|cx| maker.poll_ready(cx)).await?;
-    let made = maker.make(conn.into());
+    let made = maker.make(stream);
     drop(maker);
     made.await
 }

@@ -6,18 +6,19 @@ use std::io;
 
 use axum::Router;
 use axum::routing::MethodRouter;
+use axum::serve::Listener;
 use zero_runtime::lifecycle::{Backend, ShutdownHandle};
-use zero_runtime::service::MakeHttpService;
+use zero_runtime::{BackendChoice, Config};
 
 use crate::app::{AppService, Application};
 use crate::fallback;
 use crate::listener::IntoIo;
-use crate::make::{MakePerConnection, Maker, SameForAll};
+use crate::make::{MakeForStream, MakePerConnection, Maker, SameForAll};
 
 /// Serves `app` on the listeners of `io` and returns at once.
 ///
-/// `io` is an [`Io`](crate::Io) with its listeners, a bound `TcpListener` of std or tokio, or an
-/// address; the latter three take the default [`Config`](crate::Config). `app` is whatever
+/// `io` is an [`Io`](crate::Io) with its listeners, a bound `TcpListener` or `UnixListener` of std
+/// or tokio, or an address; all but the first take the default [`Config`](crate::Config). `app` is whatever
 /// `axum::serve` takes, and a little more: see [`IntoApp`].
 ///
 /// Handlers run on the multi-thread tokio runtime this is called in, or else on one made for them.
@@ -46,11 +47,56 @@ where
     let make = app.into_app();
     match io.backend() {
         Backend::IoUring => io.serve(make),
-        Backend::Hyper => {
-            let (listeners, limits) = io.into_listeners();
-            fallback::serve(listeners, &limits, make)
-        }
+        Backend::Hyper => fallback::serve(io.into_parts(), make),
     }
+}
+
+/// Serves `app` on any listener that `axum::serve` takes, and returns at once: one that does TLS, a
+/// transport of one's own, a listener behind `ListenerExt::tap_io`.
+///
+/// hyper on tokio serves it, whatever the kernel offers: only sockets go to shards. `config`'s limits
+/// apply as on that backend. Sockets' options are the listener's business, TCP_NODELAY among them.
+///
+/// `ConnectInfo<SocketAddr>` works if that is the listener's `Addr`, and is unspecified otherwise; a
+/// type of your own finds any `Addr` by [`IncomingStream::listener_addr`].
+///
+/// [`IncomingStream::listener_addr`]: crate::IncomingStream::listener_addr
+///
+/// # Errors
+/// When `config` cannot work, or asks for io_uring and nothing else; when a runtime cannot be made.
+///
+/// # Examples
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use axum::{Router, routing::get, serve::ListenerExt};
+/// use zero_axum::Config;
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// zero_axum::serve_listener(listener, Config::default(), app)?.await
+/// # })
+/// # }
+/// ```
+pub fn serve_listener<L, A, Marker>(
+    listener: L,
+    config: Config,
+    app: A,
+) -> io::Result<ShutdownHandle>
+where
+    L: Listener<Addr: Sync>,
+    A: IntoApp<Marker>,
+{
+    let limits = config.into_limits()?;
+    if limits.backend == BackendChoice::IoUring {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "only sockets can be served from io_uring; set the backend to Auto or Hyper for other \
+             listeners, or give serve an Io with the socket",
+        ));
+    }
+    fallback::serve_listener(listener, &limits, app.into_app())
 }
 
 /// What [`serve`] accepts as an application; `Marker` is inferred.
@@ -73,7 +119,7 @@ pub trait IntoApp<Marker> {
     /// The service of one connection.
     type App: Application;
     /// What makes it.
-    type Make: MakeHttpService<Service = AppService<Self::App>>;
+    type Make: MakeForStream<Service = AppService<Self::App>>;
 
     /// Turns the application into what a shard serves.
     fn into_app(self) -> Self::Make;

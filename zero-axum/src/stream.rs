@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use zero_runtime::upgrade::{Place, Upgraded};
+
+use crate::socket::Socket;
 
 /// A tokio socket, and what was read from it before it was tokio's.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     /// To be read before the socket; without memory once it has been.
     read_ahead: Bytes,
     /// Behind the socket: free once that is closed.
@@ -25,10 +26,8 @@ impl Stream {
     /// # Errors
     /// When the runtime cannot take it.
     pub(crate) fn new(conn: Upgraded) -> io::Result<Self> {
-        let socket = std::net::TcpStream::from(conn.socket);
-        socket.set_nonblocking(true)?;
         Ok(Stream {
-            socket: TcpStream::from_std(socket)?,
+            socket: Socket::new(conn.socket)?,
             read_ahead: conn.read_ahead,
             _place: conn.place,
         })
@@ -87,22 +86,30 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
 
     use tokio::io::AsyncReadExt;
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_was_read_ahead_comes_first() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
+    async fn read_ahead_comes_first(socket: OwnedFd, mut peer: impl Write) {
         let read_ahead = Bytes::from_static(b"first, ");
-        let mut stream = Stream::new(Upgraded::new(socket.into(), read_ahead)).unwrap();
+        let mut stream = Stream::new(Upgraded::new(socket, read_ahead)).unwrap();
         peer.write_all(b"then").unwrap();
         drop(peer);
         let mut all = String::new();
         stream.read_to_string(&mut all).await.unwrap();
         assert_eq!(all, "first, then");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_first() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        read_ahead_comes_first(socket.into(), peer).await;
+        let (socket, peer) = UnixStream::pair().unwrap();
+        read_ahead_comes_first(socket.into(), peer).await;
     }
 }

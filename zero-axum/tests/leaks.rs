@@ -3,14 +3,22 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::sync::{Mutex, PoisonError};
 
 use axum::Router;
 use axum::routing::get;
 
-use support::{Mode, eventually, in_every_mode};
+use support::client::Client;
+use support::directory::Directory;
+use support::{Mode, eventually, in_every_mode, wait};
 
-in_every_mode![ended_servers_leave_nothing, refused_listeners_leave_nothing,];
+in_every_mode![
+    ended_servers_leave_nothing,
+    refused_listeners_leave_nothing,
+    ended_unix_servers_leave_nothing,
+    adopted_listeners_leave_nothing,
+];
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -71,5 +79,35 @@ fn refused_listeners_leave_nothing(mode: Mode) {
         let mut io = mode.io();
         io.http_listen(support::loopback()).unwrap();
         io.http_listen(taken).unwrap_err();
+    });
+}
+
+fn ended_unix_servers_leave_nothing(mode: Mode) {
+    let directory = Directory::new();
+    leaves_nothing(|| {
+        let mut io = mode.io();
+        io.http_listen_unix(directory.socket()).unwrap();
+        io.http_listen_unix(directory.socket()).unwrap_err();
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let handle = zero_axum::serve(io, app).unwrap();
+        let mut idle = Client::connect_unix(directory.socket());
+        assert_eq!(idle.get("/").text(), "hello");
+        handle.terminate();
+        wait(handle);
+    });
+}
+
+fn adopted_listeners_leave_nothing(mode: Mode) {
+    leaves_nothing(|| {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [own, shared] = listeners;
+        let mut io = mode.io();
+        io.http_adopt(own).unwrap();
+        io.http_adopt_shared(shared).unwrap();
+        let app = Router::new().route("/", get(|| async { "hello" }));
+        let server = mode.serve_io(io, app);
+        assert_eq!(server.connect().get("/").text(), "hello");
+        server.handle.terminate();
+        server.stop();
     });
 }

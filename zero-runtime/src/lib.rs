@@ -29,11 +29,13 @@ pub mod limits;
 pub mod service;
 pub mod stats;
 
+mod addr;
 mod body;
 mod bridge;
 mod cpus;
 mod dispatch;
 mod driver;
+mod endpoint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -46,15 +48,20 @@ mod shard;
 mod sim;
 mod slots;
 mod sys;
+mod tap;
 mod time;
 mod timer;
 pub mod upgrade;
 mod worker;
 
+pub use addr::{EndpointId, LocalAddr, PeerCred};
 pub use body::RequestBody;
 pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
+pub use endpoint::{IoParts, Listener};
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;
-pub use server::{EndpointId, Io};
+pub use server::Io;
+pub use socket2::SockRef;
 pub use stats::Stats;
+pub use tap::{Tap, TapPanicked};

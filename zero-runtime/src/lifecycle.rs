@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 use tokio::sync::watch;
 
+use crate::addr::LocalAddr;
 use crate::stats::{ShardCounters, Stats};
 
 /// What a server is doing.
@@ -249,6 +251,7 @@ impl Drop for Part {
 pub struct ShutdownHandle {
     lifecycle: Arc<Lifecycle>,
     local_addrs: Vec<SocketAddr>,
+    local_paths: Vec<PathBuf>,
     backend: Backend,
     counters: Vec<Arc<ShardCounters>>,
 }
@@ -257,13 +260,16 @@ impl ShutdownHandle {
     /// Makes the handle of a server whose parts are registered with `lifecycle`.
     pub fn new(
         lifecycle: Arc<Lifecycle>,
-        local_addrs: Vec<SocketAddr>,
+        endpoints: &[LocalAddr],
         backend: Backend,
         counters: Vec<Arc<ShardCounters>>,
     ) -> Self {
+        let local_addrs = endpoints.iter().flat_map(LocalAddr::tcp);
+        let local_paths = endpoints.iter().flat_map(LocalAddr::path);
         ShutdownHandle {
             lifecycle,
-            local_addrs,
+            local_addrs: local_addrs.collect(),
+            local_paths: local_paths.map(PathBuf::from).collect(),
             backend,
             counters,
         }
@@ -303,18 +309,28 @@ impl ShutdownHandle {
         self.lifecycle.terminate();
     }
 
-    /// The address of the first listener.
+    /// The address of the first TCP listener.
     ///
     /// # Errors
-    /// When the server has no listener with a socket address.
+    /// `NotFound` when the server has none, but only Unix sockets.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let first = self.local_addrs.first().copied();
-        first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the server has no listener"))
+        first.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "the server has no TCP listener; ask for the local_paths of its Unix sockets",
+            )
+        })
     }
 
-    /// The addresses of all listeners, in the order they were added.
+    /// The addresses of all TCP listeners, in the order they were added.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The paths of all Unix sockets that have one, in the order they were added.
+    pub fn local_paths(&self) -> impl Iterator<Item = &Path> {
+        self.local_paths.iter().map(PathBuf::as_path)
     }
 
     /// What serves the requests.
@@ -353,6 +369,7 @@ impl fmt::Debug for ShutdownHandle {
         f.debug_struct("ShutdownHandle")
             .field("backend", &self.backend)
             .field("local_addrs", &self.local_addrs)
+            .field("local_paths", &self.local_paths)
             .field("lifecycle", &self.lifecycle)
             .finish_non_exhaustive()
     }
@@ -428,7 +445,7 @@ mod tests {
         let runtime = RuntimeRef::current_or_new(1).unwrap();
         let lifecycle = Lifecycle::new(runtime, timeout);
         let part = lifecycle.part();
-        let handle = ShutdownHandle::new(lifecycle, Vec::new(), Backend::Hyper, Vec::new());
+        let handle = ShutdownHandle::new(lifecycle, &[], Backend::Hyper, Vec::new());
         (handle, part)
     }
 

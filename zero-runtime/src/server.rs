@@ -4,35 +4,31 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::task::Poll;
 use std::thread;
 
+use socket2::SockRef;
+
+use crate::addr::{EndpointId, LocalAddr};
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
 use crate::bridge::peers::Peers;
 use crate::config::{BackendChoice, Config, Dispatch};
+use crate::endpoint::{Endpoint, IoParts, share_among};
 use crate::lifecycle::{Backend, Lifecycle, Part, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
-use crate::ring::uring::{Uring, UringConfig};
-use crate::ring::{listener, probe};
+use crate::ring::uring::{ListenSocket, Uring, UringConfig};
+use crate::ring::{listener, probe, spread, unix};
 use crate::service::{HttpService, MakeHttpService};
 use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
+use crate::tap::Tap;
 use crate::worker;
-
-/// Names a listener of an [`Io`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct EndpointId(usize);
-
-/// An address we listen at, with a socket for each shard or one for all.
-#[derive(Debug)]
-struct Endpoint {
-    local_addr: SocketAddr,
-    sockets: Vec<TcpListener>,
-}
 
 /// What a server will serve from: validated limits and open listeners.
 ///
@@ -42,6 +38,7 @@ pub struct Io {
     limits: Limits,
     backend: Backend,
     endpoints: Vec<Endpoint>,
+    tap: Option<Tap>,
 }
 
 impl Io {
@@ -69,6 +66,7 @@ impl Io {
             limits,
             backend,
             endpoints: Vec::new(),
+            tap: None,
         })
     }
 
@@ -80,42 +78,107 @@ impl Io {
     /// # Errors
     /// What `bind` or `listen` say.
     pub fn http_listen(&mut self, addr: SocketAddr) -> io::Result<EndpointId> {
-        let count = match self.backend {
-            Backend::IoUring => self.limits.shards,
-            Backend::Hyper => 1,
-        };
-        let sockets = listener::bind(addr, count, self.limits.backlog, self.limits.nodelay)?;
-        self.add(sockets)
+        let sockets = listener::bind(
+            addr,
+            self.acceptors(),
+            self.limits.backlog,
+            self.limits.nodelay,
+        )?;
+        self.add(Endpoint::tcp(sockets)?)
     }
 
-    /// Serves HTTP from a listener that is already open, with one accept queue for all shards.
+    /// Serves HTTP from a TCP listener that is already open, with an accepting socket for every
+    /// shard where that changes nothing else.
+    ///
+    /// The listener is joined by others on its address (SO_REUSEPORT) if it is closed on exec, its
+    /// options are those of a new socket, and the kernel lets us; else all shards share its accept
+    /// queue, as after [`http_adopt_shared`](Self::http_adopt_shared). What waits in its queue is
+    /// served either way. When the server ends, who still waits to be accepted is reset, as under
+    /// `axum::serve`; also if another process, or a clone, has the listener too and goes on: adopt
+    /// such a one as shared.
     ///
     /// # Errors
-    /// When the listener's address or options cannot be had.
+    /// `InvalidInput` when it does not listen; or when its address or options cannot be had.
     pub fn http_adopt(&mut self, listener: TcpListener) -> io::Result<EndpointId> {
         let listener = listener::adopt(listener, self.limits.nodelay)?;
-        self.add(vec![listener])
+        let sockets = spread::spread(listener, self.acceptors(), self.limits.backlog);
+        let endpoint = Endpoint::tcp(sockets)?;
+        self.add(match endpoint.is_spread() {
+            true => endpoint,
+            false => endpoint.shared(),
+        })
     }
 
-    fn add(&mut self, sockets: Vec<TcpListener>) -> io::Result<EndpointId> {
-        let local_addr = sockets[0].local_addr()?;
-        self.endpoints.push(Endpoint {
-            local_addr,
-            sockets,
-        });
+    /// Serves HTTP from a TCP listener that somebody else has, too, and may go on with: inherited
+    /// from a service manager, or kept for a restart. All shards share its accept queue, so that who
+    /// waits in it when this server ends is still there for the next one.
+    ///
+    /// # Errors
+    /// As [`http_adopt`](Self::http_adopt).
+    pub fn http_adopt_shared(&mut self, listener: TcpListener) -> io::Result<EndpointId> {
+        let listener = listener::adopt(listener, self.limits.nodelay)?;
+        self.add(Endpoint::tcp(vec![listener])?.shared())
+    }
+
+    /// How many sockets are of use on one address.
+    fn acceptors(&self) -> usize {
+        match self.backend {
+            Backend::IoUring => self.limits.shards,
+            Backend::Hyper => 1,
+        }
+    }
+
+    /// Listens for HTTP at a Unix socket, a file at `path`; all shards share its accept queue.
+    ///
+    /// The file gets the permissions that the process's umask leaves it, and who may write to it may
+    /// connect: narrow them by the directory it is in, or by `std::fs::set_permissions` before
+    /// serving. The file of a server that is gone is replaced, but no other file; and as under
+    /// `axum::serve` it stays when this server ends.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there or the file is no socket; `InvalidInput` when the
+    /// path is empty or longer than the 107 bytes the kernel takes; else what `bind` or `listen`
+    /// say.
+    pub fn http_listen_unix(&mut self, path: impl AsRef<Path>) -> io::Result<EndpointId> {
+        let socket = unix::bind(path.as_ref(), self.limits.backlog)?;
+        self.add(Endpoint::unix(socket)?)
+    }
+
+    /// Serves HTTP from a Unix listener that is already open, with one accept queue for all shards.
+    /// One with an abstract name does as well.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it does not listen; or when its options cannot be had.
+    pub fn http_adopt_unix(&mut self, listener: UnixListener) -> io::Result<EndpointId> {
+        self.add(Endpoint::unix(unix::adopt(listener)?)?.shared())
+    }
+
+    fn add(&mut self, endpoint: Endpoint) -> io::Result<EndpointId> {
+        self.endpoints.push(endpoint);
         Ok(EndpointId(self.endpoints.len() - 1))
     }
 
-    /// The address a listener is bound to.
+    /// The address a TCP listener is bound to.
     ///
     /// # Errors
-    /// When `endpoint` is another `Io`'s.
+    /// `NotFound` when `endpoint` is another `Io`'s; `Unsupported` when it is a Unix socket, which
+    /// has a path: see [`local_path`](Self::local_path).
     pub fn local_addr(&self, endpoint: EndpointId) -> io::Result<SocketAddr> {
-        let endpoint = self.endpoints.get(endpoint.0);
+        self.endpoint(endpoint)?.local_addr.tcp()
+    }
+
+    /// The path of a Unix socket, as it was given.
+    ///
+    /// # Errors
+    /// `NotFound` when `endpoint` is another `Io`'s; `Unsupported` when it is a TCP listener, or a
+    /// Unix socket that was adopted and has no path.
+    pub fn local_path(&self, endpoint: EndpointId) -> io::Result<&Path> {
+        self.endpoint(endpoint)?.local_addr.path()
+    }
+
+    fn endpoint(&self, endpoint: EndpointId) -> io::Result<&Endpoint> {
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "no such listener");
-        endpoint
-            .map(|endpoint| endpoint.local_addr)
-            .ok_or_else(unknown)
+        self.endpoints.get(endpoint.0).ok_or_else(unknown)
     }
 
     /// What will serve.
@@ -128,13 +191,43 @@ impl Io {
         &self.limits
     }
 
+    /// Calls `hook` with the socket of every connection, before anything is read from it, and the
+    /// listener it came through: to set socket options, as axum's `ListenerExt::tap_io` does. Called
+    /// again, replaces the former hook.
+    ///
+    /// It is called on the thread that accepts, so it must not block. When it panics, the connection
+    /// is closed and counted in [`Stats::handler_panics`](crate::Stats::handler_panics); no other
+    /// is affected.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut io = zero_runtime::Io::new(zero_runtime::Config::default())?;
+    /// io.http_listen(([0, 0, 0, 0], 3000).into())?;
+    /// io.tap(|socket, _endpoint| {
+    ///     if let Err(error) = socket.set_keepalive(true) {
+    ///         tracing::debug!(%error, "SO_KEEPALIVE was refused");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tap(&mut self, hook: impl Fn(SockRef<'_>, EndpointId) + Send + Sync + 'static) {
+        self.tap = Some(Tap::new(hook));
+    }
+
     /// Gives the listeners up to another backend, which is to serve by the same limits.
-    pub fn into_listeners(self) -> (Vec<TcpListener>, Limits) {
-        let sockets = self
-            .endpoints
-            .into_iter()
-            .flat_map(|endpoint| endpoint.sockets);
-        (sockets.collect(), self.limits)
+    pub fn into_parts(self) -> IoParts {
+        let endpoints = self.endpoints.into_iter().enumerate();
+        let listeners = endpoints.flat_map(|(index, endpoint)| {
+            let sockets = endpoint.into_sockets();
+            sockets.map(move |socket| (EndpointId(index), socket))
+        });
+        IoParts {
+            listeners: listeners.collect(),
+            limits: self.limits,
+            tap: self.tap,
+        }
     }
 
     /// Starts the shards: `make` gives each connection its service.
@@ -155,7 +248,7 @@ impl Io {
         if self.endpoints.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "there is no listener; call http_listen or http_adopt first",
+                "there is no listener; call http_listen, http_listen_unix or http_adopt first",
             ));
         }
         Start::new(self)?.run(make)
@@ -194,9 +287,10 @@ fn probe_apart() -> Result<probe::Features, probe::Refusal> {
 /// A server on its way up.
 struct Start {
     limits: Limits,
-    local_addrs: Vec<SocketAddr>,
+    local_addrs: Vec<LocalAddr>,
+    tap: Option<Tap>,
     /// By shard, then by endpoint.
-    sockets: Vec<Vec<TcpListener>>,
+    sockets: Vec<Vec<ListenSocket>>,
     runtime: Arc<RuntimeRef>,
     lifecycle: Arc<Lifecycle>,
     peers: Option<Arc<Peers>>,
@@ -213,14 +307,15 @@ impl Start {
         let local_addrs = io
             .endpoints
             .iter()
-            .map(|endpoint| endpoint.local_addr)
+            .map(|endpoint| endpoint.local_addr.clone())
             .collect();
-        let sockets = share_sockets(io.endpoints, limits.shards)?;
+        let sockets = share_among(limits.shards, io.endpoints)?;
         let peers = limits.connections_per_peer_max.map(Peers::new);
         Ok(Start {
             peers,
             limits,
             local_addrs,
+            tap: io.tap,
             sockets,
             runtime,
             lifecycle,
@@ -248,7 +343,7 @@ impl Start {
         }
         Ok(ShutdownHandle::new(
             self.lifecycle,
-            self.local_addrs,
+            &self.local_addrs,
             Backend::IoUring,
             counters,
         ))
@@ -257,7 +352,7 @@ impl Start {
     fn spawn<M: MakeHttpService>(
         &self,
         index: usize,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<ListenSocket>,
         make: M,
         counters: Arc<ShardCounters>,
         report: &mpsc::Sender<io::Result<()>>,
@@ -286,6 +381,7 @@ impl Start {
             seed: ShardSeed {
                 limits: self.limits.clone(),
                 local_addrs: self.local_addrs.clone(),
+                tap: self.tap.clone(),
                 make,
                 spawn: self.runtime.handle().clone(),
                 ports,
@@ -321,28 +417,6 @@ impl Start {
         };
         (0..self.limits.workers).map(start).collect()
     }
-}
-
-/// Gives every shard its socket of each endpoint; where there are too few, a duplicate.
-fn share_sockets(endpoints: Vec<Endpoint>, shards: usize) -> io::Result<Vec<Vec<TcpListener>>> {
-    let mut shared: Vec<Vec<TcpListener>> = (0..shards).map(|_| Vec::new()).collect();
-    for endpoint in endpoints {
-        let last = endpoint.sockets.len() - 1;
-        let mut sockets = endpoint.sockets.into_iter();
-        let mut spare = None;
-        for (index, sockets_of_shard) in shared.iter_mut().enumerate() {
-            let socket = match (sockets.next(), &spare) {
-                (Some(socket), _) => socket,
-                (None, Some(spare)) => TcpListener::try_clone(spare)?,
-                (None, None) => unreachable!("an endpoint has a socket"),
-            };
-            if index == last {
-                spare = Some(socket.try_clone()?);
-            }
-            sockets_of_shard.push(socket);
-        }
-    }
-    Ok(shared)
 }
 
 /// Says that a shard has ended, whichever way it ends.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use http::{Extensions, Request, Response, request};
 
+use crate::addr::{PeerCred, UNSPECIFIED};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::lifecycle::Lifecycle;
@@ -19,11 +20,25 @@ use crate::upgrade::Upgraded;
 /// What an application may know of a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnInfo {
-    /// The address of the listener it came through.
+    /// The address of the listener it came through. Unspecified (`0.0.0.0:0`) for a Unix socket.
     pub local_addr: SocketAddr,
-    /// The other end. Unspecified (`0.0.0.0:0`) when the application does not ask for it, or
-    /// when the peer was gone before it could be asked.
+    /// The other end. Unspecified (`0.0.0.0:0`) for a Unix socket, when the application does not
+    /// ask for it, or when the peer was gone before it could be asked.
     pub peer_addr: SocketAddr,
+    /// Who is at the other end of a Unix socket. `None` for TCP, and when the application does not
+    /// ask for it.
+    pub peer_cred: Option<PeerCred>,
+}
+
+/// A connection nothing is known of.
+impl Default for ConnInfo {
+    fn default() -> Self {
+        ConnInfo {
+            local_addr: UNSPECIFIED,
+            peer_addr: UNSPECIFIED,
+            peer_cred: None,
+        }
+    }
 }
 
 /// The service of one connection. [`Tower`] makes one of any cloneable tower service.
@@ -89,7 +104,7 @@ pub enum Made<S> {
 pub trait MakeHttpService: Clone + Send + 'static {
     /// What it makes. Kept until the connection closes.
     type Service: HttpService;
-    /// Whether `ConnInfo::peer_addr` is looked at: asking the kernel costs a system call a connection.
+    /// Whether `ConnInfo::peer_addr` and `peer_cred` are looked at: asking the kernel costs a system call a connection.
     const WANTS_PEER_ADDR: bool;
 
     /// Makes the service of the connection that `conn` describes. Called inside the server's

@@ -83,7 +83,7 @@ counters! {
     late_completions,
     /// Times another thread woke the shard from its sleep.
     wakes,
-    /// Handlers that panicked.
+    /// Handlers that panicked, and what else of the application did: make services, taps.
     handler_panics,
     /// Handlers dropped before they were done, because their peer had gone.
     handlers_cancelled,

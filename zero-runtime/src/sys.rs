@@ -1,10 +1,12 @@
-//! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, and how
-//! much of what was sent a peer has taken.
+//! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, locks on
+//! files, flags of descriptors, options of sockets in general, who a Unix socket's peer is, and how much of what was sent a peer has taken.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::addr::PeerCred;
 
 /// A counter in the kernel that threads add to and a poller, or a ring, waits on.
 ///
@@ -84,6 +86,83 @@ pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<u32> {
     }
 }
 
+/// Who connected to this Unix socket, or who made the pair it is of (SO_PEERCRED).
+///
+/// # Errors
+/// When `socket` is no connected Unix socket.
+pub fn peer_cred(socket: BorrowedFd<'_>) -> io::Result<PeerCred> {
+    let nobody = libc::uid_t::MAX;
+    let mut cred = libc::ucred {
+        pid: 0,
+        uid: nobody,
+        gid: nobody,
+    };
+    let mut len = size_of_val(&cred) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `cred`, of which any are valid, and the
+    // length to `len`; both outlive the call.
+    let asked = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut cred).cast(),
+            &raw mut len,
+        )
+    };
+    checked(asked)?;
+    // Sockets of other kinds answer, too, with nobody.
+    if cred.uid == nobody {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(PeerCred {
+        pid: u32::try_from(cred.pid).ok().filter(|&pid| pid != 0),
+        uid: cred.uid,
+        gid: cred.gid,
+    })
+}
+
+/// The bytes of a socket's option.
+///
+/// # Errors
+/// What the kernel says; `ENOPROTOOPT` when it does not know the option.
+pub fn option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<([u8; OPTION_BYTES_MAX], usize)> {
+    let mut bytes = [0; OPTION_BYTES_MAX];
+    let mut len = bytes.len() as libc::socklen_t;
+    let into = bytes.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes to `bytes`, of which any are valid, and the
+    // length to `len`; both outlive the call.
+    let asked = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, into, &raw mut len) };
+    checked(asked)?;
+    Ok((bytes, len as usize))
+}
+
+/// More than any option that is looked at.
+const OPTION_BYTES_MAX: usize = 32;
+
+/// Whether programs that this process executes lack the descriptor (FD_CLOEXEC).
+///
+/// # Errors
+/// None that an open descriptor is known to give.
+pub fn is_closed_on_exec(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: takes no pointers; the descriptor is open for as long as it is borrowed.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+    Ok(checked(flags)? & libc::FD_CLOEXEC != 0)
+}
+
+/// Locks an open file, or directory, against others who do, until it is closed (flock).
+///
+/// # Errors
+/// `WouldBlock` while somebody else has it locked.
+pub fn try_lock(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers; the descriptor is open for as long as it is borrowed.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    checked(locked).map(drop)
+}
+
 /// Binds the calling thread to one core.
 ///
 /// # Errors
@@ -132,6 +211,23 @@ mod tests {
         std::io::Write::write(&mut &file, &nearly_full.to_ne_bytes()).unwrap();
         event.write().unwrap();
         assert_eq!(event.read().unwrap(), nearly_full);
+    }
+
+    #[test]
+    fn a_unix_peer_is_known_and_a_tcp_peer_is_not() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let cred = peer_cred(one.as_fd()).unwrap();
+        assert_eq!(cred.pid, Some(std::process::id()));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let effective = |what: &str| {
+            let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+            line.split_whitespace().nth(2).unwrap().parse().unwrap()
+        };
+        assert_eq!((cred.uid, cred.gid), (effective("Uid:"), effective("Gid:")));
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(peer_cred(tcp.as_fd()).is_err());
     }
 
     #[test]

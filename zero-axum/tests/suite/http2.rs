@@ -13,8 +13,10 @@ use axum::routing::{any, get, post};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
+use crate::support::directory::Directory;
 use crate::support::{Guard, Mode, PATIENCE, Server, in_every_mode};
 
 in_every_mode![
@@ -26,6 +28,7 @@ in_every_mode![
     extended_connect_is_offered,
     a_graceful_shutdown_finishes_its_streams,
     a_terminated_server_cuts_its_streams,
+    unix_sockets,
 ];
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,7 +50,14 @@ async fn connect<B>(server: &Server) -> SendRequest<B>
 where
     B: hyper::body::Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
-    let stream = TcpStream::connect(server.addr).await.unwrap();
+    speak(TcpStream::connect(server.addr).await.unwrap()).await
+}
+
+async fn speak<T, B>(stream: T) -> SendRequest<B>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: hyper::body::Body<Data: Send, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+{
     let (sender, conn) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();
@@ -221,4 +231,22 @@ fn a_terminated_server_cuts_its_streams(mode: Mode) {
     server.stop();
     dropped.wait("the body of a stream that was cut");
     drop((sender, response));
+}
+
+fn unix_sockets(mode: Mode) {
+    let directory = Directory::new();
+    let mut io = mode.io();
+    io.http_listen_unix(directory.socket()).unwrap();
+    let handle = zero_axum::serve(io, app()).unwrap();
+    run(async {
+        let stream = UnixStream::connect(directory.socket()).await.unwrap();
+        let mut sender = speak(stream).await;
+        let body = Bytes::from(vec![7; 1 << 20]);
+        let request = request("POST", "/echo", Full::new(body.clone()));
+        let response = sender.send_request(request).await.unwrap();
+        let echoed = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(echoed == body);
+    });
+    handle.shutdown();
+    crate::support::wait(handle);
 }

@@ -1,6 +1,9 @@
 //! What can be listened on.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -16,6 +19,10 @@ in_every_mode![
     an_adopted_std_listener,
     an_adopted_nonblocking_listener,
     an_adopted_tokio_listener,
+    who_waits_with_an_adopted_listener_is_served,
+    a_shared_listener_goes_on_with_the_next_server,
+    an_adopted_listener_keeps_its_options,
+    a_socket_that_does_not_listen_is_refused,
     an_address_in_use_is_refused,
     many_connections_at_once,
     connections_beyond_the_limit_wait,
@@ -91,6 +98,79 @@ fn an_adopted_nonblocking_listener(mode: Mode) {
     (0..8).for_each(|_| hello(server.addr));
 }
 
+fn who_waits_with_an_adopted_listener_is_served(mode: Mode) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connect = |_| Client::connect(addr);
+    let mut early: Vec<_> = (0..32).map(connect).collect();
+    let mut io = mode.io();
+    io.http_adopt(listener).unwrap();
+    // These may already wait with its siblings.
+    early.extend((0..32).map(connect));
+    let server = mode.serve_io(io, app());
+    for client in &mut early {
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    server.stop();
+    let refused = TcpStream::connect(addr).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+fn a_shared_listener_goes_on_with_the_next_server(mode: Mode) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut waiting: Vec<Client> = Vec::new();
+    for _ in 0..3 {
+        let mut io = mode.io();
+        io.http_adopt_shared(listener.try_clone().unwrap()).unwrap();
+        let server = mode.serve_io(io, app());
+        for mut client in waiting.drain(..) {
+            assert_eq!(client.get("/").text(), "hello");
+        }
+        (0..4).for_each(|_| hello(addr));
+        server.stop();
+        // Nobody accepts these now; nobody resets them either.
+        waiting.extend((0..16).map(|_| Client::connect(addr)));
+    }
+}
+
+fn an_adopted_listener_keeps_its_options(mode: Mode) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let socket = socket2::SockRef::from(&listener);
+    socket
+        .set_tcp_user_timeout(Some(Duration::from_secs(7)))
+        .unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let mut io = mode.io();
+    io.http_adopt(listener).unwrap();
+    let timeouts = seen.clone();
+    io.tap(move |socket, _| {
+        timeouts
+            .lock()
+            .unwrap()
+            .push(socket.tcp_user_timeout().unwrap())
+    });
+    let server = mode.serve_io(io, app());
+    (0..16).for_each(|_| hello(server.addr));
+    assert_eq!(*seen.lock().unwrap(), [Some(Duration::from_secs(7)); 16]);
+}
+
+fn a_socket_that_does_not_listen_is_refused(mode: Mode) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let connected = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut io = mode.io();
+    for adopted in [
+        io.http_adopt(OwnedFd::from(connected()).into()),
+        io.http_adopt_shared(OwnedFd::from(connected()).into()),
+        io.http_adopt_unix(OwnedFd::from(connected()).into()),
+    ] {
+        assert_eq!(
+            adopted.unwrap_err().kind(),
+            std::io::ErrorKind::InvalidInput
+        );
+    }
+}
+
 /// `serve` itself takes listeners and addresses, with the default configuration.
 fn an_adopted_tokio_listener(mode: Mode) {
     if mode != Mode::Hyper {
@@ -143,7 +223,7 @@ fn connections_beyond_the_limit_wait(mode: Mode) {
     // The kernel accepts it into the backlog; nobody serves it.
     let mut waiting = Client::over(TcpStream::connect(server.addr).unwrap());
     waiting.send_get("/");
-    assert!(waiting.is_silent_for(std::time::Duration::from_millis(200)));
+    assert!(waiting.is_silent_for(Duration::from_millis(200)));
     for client in &mut served {
         assert_eq!(client.get("/").text(), "hello");
     }

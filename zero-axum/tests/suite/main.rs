@@ -8,6 +8,7 @@ mod basics;
 mod bodies;
 mod cancellation;
 mod connections;
+mod custom_listeners;
 mod dispatch;
 mod handlers;
 #[cfg(feature = "http2")]
@@ -19,5 +20,7 @@ mod runtimes;
 mod services;
 mod shutdown;
 mod streaming;
+mod tap;
+mod unix;
 mod upgrades;
 mod websockets;

@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -45,10 +48,28 @@ impl Client {
         Client::over(stream)
     }
 
+    pub(crate) fn connect_unix(path: impl AsRef<Path>) -> Client {
+        Client::over_unix(UnixStream::connect(path).expect("the server accepts"))
+    }
+
+    pub(crate) fn over_unix(stream: UnixStream) -> Client {
+        // Reading, writing and timeouts are the same system calls for either kind.
+        Client::over_either(OwnedFd::from(stream).into())
+    }
+
+    /// The same connection, for another thread to send on.
+    pub(crate) fn try_clone(&self) -> Client {
+        Client::over_either(self.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn over(stream: TcpStream) -> Client {
+        stream.set_nodelay(true).unwrap();
+        Client::over_either(stream)
+    }
+
+    fn over_either(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
         Client {
             stream,
             ahead: Vec::new(),

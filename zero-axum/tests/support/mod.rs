@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod client;
+pub(crate) mod directory;
 
 use std::net::SocketAddr;
 use std::sync::mpsc;

@@ -1,4 +1,4 @@
-//! Listening sockets, one per shard on a shared address. Knows nothing of rings or connections.
+//! Listening TCP sockets, one per shard on a shared address. Knows nothing of rings or connections.
 //!
 //! The address belongs to one server: as with the standard library, whoever comes second gets
 //! `AddrInUse`. Only after the first socket listens, alone and without SO_REUSEPORT, is it opened to
@@ -81,6 +81,8 @@ pub fn adopt(listener: TcpListener, nodelay: bool) -> io::Result<TcpListener> {
     if nodelay {
         socket.set_tcp_nodelay(true)?;
     }
+    // A ring answers EAGAIN, instead of waiting, for a socket that must not block.
+    listener.set_nonblocking(false)?;
     Ok(listener)
 }
 
@@ -98,7 +100,8 @@ fn sibling(first: &TcpListener, backlog: u32, nodelay: bool) -> io::Result<TcpLi
     Ok(socket.into())
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+/// A socket as all our listeners are before they are bound.
+pub(super) fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

@@ -10,7 +10,9 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
 use bytes::BytesMut;
+use socket2::SockRef;
 
+use crate::addr::PeerCred;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::time::Now;
@@ -131,6 +133,15 @@ pub trait Ring {
     /// The other end's address, where it has one.
     fn peer_addr(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
 
+    /// Who is at the other end of a Unix socket, where that can be told.
+    fn peer_cred(&self, _socket: &Self::Socket) -> Option<PeerCred> {
+        None
+    }
+    /// The socket's options, where it has any.
+    fn options<'a>(&self, _socket: &'a Self::Socket) -> Option<SockRef<'a>> {
+        None
+    }
+
     /// Submits all that was asked, waits as told, and collects completions.
     ///
     /// # Errors
@@ -143,5 +154,7 @@ pub trait Ring {
 pub mod listener;
 pub mod probe;
 mod recv_ring;
+pub mod spread;
+pub mod unix;
 pub mod uring;
 mod user_data;

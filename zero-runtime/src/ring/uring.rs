@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use socket2::SockRef;
 use super::recv_ring::{GROUP, Lease, RecvRing};
 use super::user_data::{Kind, OpName};
 use super::{Completion, ListenerId, Ring, Wait};
+use crate::addr::PeerCred;
 use crate::config::Toggle;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
@@ -52,10 +53,18 @@ const NOBODY: Key = Key {
     generation: 0,
 };
 
+/// A socket that listens for one ring.
+pub struct ListenSocket {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// Whether no other ring and no other process accepts from its queue.
+    pub has_own_queue: bool,
+}
+
 /// What a ring is made of.
 pub struct UringConfig {
     /// Sockets that already listen, in the order of their [`ListenerId`]s.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<ListenSocket>,
     /// How many receive buffers, a power of two.
     pub recv_buffers: u16,
     /// Size of a receive buffer, in bytes.
@@ -97,7 +106,7 @@ struct Message {
 }
 
 struct ListenerState {
-    socket: Option<TcpListener>,
+    socket: Option<ListenSocket>,
     armed: bool,
 }
 
@@ -457,7 +466,7 @@ impl Ring for Uring {
         let socket = state.socket.as_ref().expect("the listener is open");
         state.armed = true;
         // Blocking sockets: io_uring waits itself, and would answer EAGAIN to others.
-        let entry = opcode::AcceptMulti::new(fd(socket)).flags(libc::SOCK_CLOEXEC);
+        let entry = opcode::AcceptMulti::new(fd(&socket.fd)).flags(libc::SOCK_CLOEXEC);
         self.push(entry.build(), accept_name(listener));
     }
 
@@ -470,14 +479,15 @@ impl Ring for Uring {
     fn accept_waiting(&mut self, listener: ListenerId) -> Option<OwnedFd> {
         let state = &self.listeners[listener.0 as usize];
         assert!(!state.armed, "nobody else accepts");
-        let socket = SockRef::from(state.socket.as_ref()?);
-        // The queue may be shared with others, who empty it at the same time: never block on it, and
-        // leave it blocking for those whom we inherited it from.
+        let listener = state.socket.as_ref()?;
+        if !listener.has_own_queue {
+            // What waits in it is not reset while others have it, and not to block is not ours to say.
+            return None;
+        }
+        let socket = SockRef::from(&listener.fd);
         socket.set_nonblocking(true).ok()?;
-        let accepted = socket.accept();
-        let _ = socket.set_nonblocking(false);
-        let (accepted, _) = accepted.ok()?;
-        // Accepted without the listener's flags on Linux: it blocks, as a ring wants it.
+        let (accepted, _) = socket.accept().ok()?;
+        // Accepted without the listener's flags, on Linux: it blocks, as a ring wants it.
         Some(accepted.into())
     }
 
@@ -580,6 +590,14 @@ impl Ring for Uring {
         let address = SockRef::from(socket).peer_addr()?;
         let address = address.as_socket();
         address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    }
+
+    fn peer_cred(&self, socket: &OwnedFd) -> Option<PeerCred> {
+        sys::peer_cred(socket.as_fd()).ok()
+    }
+
+    fn options<'a>(&self, socket: &'a OwnedFd) -> Option<SockRef<'a>> {
+        Some(SockRef::from(socket))
     }
 
     fn turn(&mut self, wait: Wait) -> io::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -732,7 +732,7 @@ impl World {
     /// `None` where the kernel refuses io_uring.
     fn build(buffers: u16, buffer_bytes: u32, listeners: Vec<TcpListener>) -> Option<World> {
         let config = UringConfig {
-            listeners,
+            listeners: listeners.into_iter().map(of_its_own).collect(),
             recv_buffers: buffers,
             recv_buffer_bytes: buffer_bytes,
             huge_pages: Toggle::Off,
@@ -894,6 +894,13 @@ fn pattern(seed: u32, length: usize) -> Vec<u8> {
     (0..length as u64)
         .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8 ^ seed as u8)
         .collect()
+}
+
+fn of_its_own(listener: TcpListener) -> ListenSocket {
+    ListenSocket {
+        fd: listener.into(),
+        has_own_queue: true,
+    }
 }
 
 fn flat(bytes: &[u8]) -> Box<WriteBuf> {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -11,19 +10,21 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
+use crate::addr::{EndpointId, LocalAddr, UNSPECIFIED};
 use crate::bridge::inbox::ConnSignal;
 use crate::bridge::peers::Ticket;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
 use crate::slots::Key;
+use crate::tap::Tap;
 use crate::worker::Spawn;
 
 /// How long accepting pauses when descriptors or memory have run out.
 const BACKOFF_NS: u64 = 500_000_000;
 
 struct Listener {
-    local_addr: SocketAddr,
+    local_addr: LocalAddr,
     armed: bool,
     closed: bool,
 }
@@ -37,10 +38,12 @@ pub(super) struct Listeners<K> {
     waiting: VecDeque<(ListenerId, K)>,
     /// Accepting has ended until a slot is free.
     full: bool,
+    /// What the application does to each socket.
+    tap: Option<Tap>,
 }
 
 impl<K> Listeners<K> {
-    pub(super) fn new(local_addrs: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(local_addrs: Vec<LocalAddr>, tap: Option<Tap>) -> Self {
         let listener = |local_addr| Listener {
             local_addr,
             armed: false,
@@ -51,6 +54,7 @@ impl<K> Listeners<K> {
             retry_at_ns: NEVER,
             waiting: VecDeque::new(),
             full: false,
+            tap,
         }
     }
 
@@ -217,18 +221,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Ok(ticket) = self.admit_peer(&socket) else {
             return self.turn_peer_away(socket);
         };
-        let info = self.describe(listener, &socket);
-        let make = &mut self.make;
-        let made = catch_unwind(AssertUnwindSafe(|| make.make(info)));
+        let made = self.introduce(listener, &socket);
         let key = self.insert(socket);
         if let Some(conn) = self.conns.get_mut(key) {
             conn.ticket = ticket;
         }
         match made {
-            Ok(Made::Ready(service)) => self.begin(key, service),
-            Ok(Made::Later(future)) => self.make_later(key, future),
+            Some(Made::Ready(service)) => self.begin(key, service),
+            Some(Made::Later(future)) => self.make_later(key, future),
             // As a panicking make service under axum::serve, less the end of its accept loop.
-            Err(_panic) => {
+            None => {
                 self.counters.handler_panics.add(1);
                 self.terminate(key);
             }
@@ -261,16 +263,32 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.settle(key);
     }
 
-    fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
-        let unspecified = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-        let peer_addr = match M::WANTS_PEER_ADDR {
-            true => self.ring.peer_addr(socket).unwrap_or(unspecified),
-            false => unspecified,
-        };
-        ConnInfo {
-            local_addr: self.listeners.all[listener.0 as usize].local_addr,
-            peer_addr,
+    /// Shows a connection to the application, which makes its service; `None` when that panics.
+    fn introduce(&mut self, listener: ListenerId, socket: &R::Socket) -> Option<Made<M::Service>> {
+        if let Some(tap) = &self.listeners.tap
+            && let Some(options) = self.ring.options(socket)
+        {
+            tap.call(options, EndpointId(listener.0 as usize)).ok()?;
         }
+        let info = self.describe(listener, socket);
+        let make = &mut self.make;
+        catch_unwind(AssertUnwindSafe(|| make.make(info))).ok()
+    }
+
+    fn describe(&self, listener: ListenerId, socket: &R::Socket) -> ConnInfo {
+        let local_addr = &self.listeners.all[listener.0 as usize].local_addr;
+        let mut info = ConnInfo::default();
+        match (local_addr, M::WANTS_PEER_ADDR) {
+            (LocalAddr::Tcp(addr), wanted) => {
+                info.local_addr = *addr;
+                if wanted {
+                    info.peer_addr = self.ring.peer_addr(socket).unwrap_or(UNSPECIFIED);
+                }
+            }
+            (LocalAddr::Unix(_), true) => info.peer_cred = self.ring.peer_cred(socket),
+            (LocalAddr::Unix(_), false) => {}
+        }
+        info
     }
 
     /// The connection has its service: requests may come.

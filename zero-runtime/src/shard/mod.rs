@@ -23,6 +23,7 @@ use http::{HeaderMap, request};
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
+use crate::addr::LocalAddr;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
 use crate::bridge::peers::Peers;
@@ -40,6 +41,7 @@ use crate::ring::{Completion, ListenerId, Ring, Wait};
 use crate::service::MakeHttpService;
 use crate::slots::{Key, Slots};
 use crate::stats::ShardCounters;
+use crate::tap::Tap;
 use crate::time::Now;
 use crate::timer::Wheel;
 use crate::worker::Spawn;
@@ -72,7 +74,8 @@ pub(crate) enum Flow {
 pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) limits: Limits,
     /// Local addresses of the ring's listeners, by [`ListenerId`].
-    pub(crate) local_addrs: Vec<std::net::SocketAddr>,
+    pub(crate) local_addrs: Vec<LocalAddr>,
+    pub(crate) tap: Option<Tap>,
     pub(crate) make: M,
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,
@@ -171,7 +174,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let now = ring.now();
         let mut shard = Shard {
             conns: Slots::new(limits.connections_max),
-            listeners: Listeners::new(seed.local_addrs),
+            listeners: Listeners::new(seed.local_addrs, seed.tap),
             make: seed.make,
             spawn: seed.spawn,
             h1_limits: H1Limits {

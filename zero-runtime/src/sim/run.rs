@@ -2,6 +2,7 @@
 //! is left.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -69,7 +70,8 @@ impl Run {
         let ring = SimRing::new(world.clone(), spawn.clone());
         let seed = ShardSeed {
             limits,
-            local_addrs: vec![([127, 0, 0, 1], 80).into()],
+            local_addrs: vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()],
+            tap: None,
             make,
             spawn,
             ports,
