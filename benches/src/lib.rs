@@ -5,7 +5,7 @@
 //! | `compare` | how much CPU, latency and throughput each backend costs per scenario, A B A B |
 //! | `idle` | how many bytes an idle keep-alive connection holds |
 //! | `allocs` | how many allocations and bytes one request takes |
-//! | `layers` | what each layer of zero-tower-layers costs, beside tower-http's |
+//! | `layer_costs` | what each layer of zero-tower-layers costs, beside tower-http's |
 //! | `server` | serves the application on one backend; the others start it |
 //! | `spin` | shares the server's core, so that a server never runs out of backlog |
 //!

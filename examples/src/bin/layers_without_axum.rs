@@ -1,7 +1,7 @@
 //! The native layers around a function, on plain hyper: no axum, no zero.
 //!
 //! Run:  `cargo run -p zero-examples --bin layers_without_axum [PORT]`
-//! See:  curl -i http://localhost:3000/ -H 'origin: https://example.com' -H 'accept-encoding: br' --output -
+//! See:  `curl -i http://localhost:3000/ -H 'origin: https://example.com' -H 'accept-encoding: br' --output -`
 //!       -> content-encoding: br; the origin, allowed; an x-request-id
 //!       curl -i http://localhost:3000/ -H 'x-request-id: mine'         -> x-request-id: mine
 use std::convert::Infallible;

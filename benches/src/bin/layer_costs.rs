@@ -1,6 +1,6 @@
 //! What each layer costs a request, ours beside tower-http's, inside and outside the router.
 //!
-//! Run: `cargo run --release -p zero-bench --bin layers` for times; with `--features count-alloc` for
+//! Run: `cargo run --release -p zero-bench --bin layer_costs` for times; with `--features count-alloc` for
 //! allocations too, which makes the times useless. `--rounds 31`.
 //!
 //! See: a row per layer; in each cell what it adds to the router alone, in nanoseconds (and blocks and
