@@ -380,7 +380,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.ring.cancel_recv(key);
             }
             (Recv::Multishot, Want::Pause) => {
-                conn.body_span.is_excused = true;
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
@@ -462,6 +461,7 @@ impl<K, S> Conn<K, S> {
             return match (sender.room(limits.request_window_bytes), &direct) {
                 (0, _) => {
                     *direct = true;
+                    self.body_span.is_excused = true;
                     Want::Pause
                 }
                 // A head's worth of carry must be parsed before bytes may pass it by.
