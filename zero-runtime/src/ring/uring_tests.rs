@@ -260,10 +260,12 @@ fn a_cancel_that_races_with_data_loses_none() {
             let (received, more) = world.received(A);
             match received {
                 Ok(lease) => got.extend_from_slice(&lease.expect("no end yet")),
-                Err(error) => {
-                    assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
-                    cancelled += 1;
-                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::ECANCELED) => cancelled += 1,
+                    // More has come at once than the buffers hold that are in use at first.
+                    Some(libc::ENOBUFS) => {}
+                    other => panic!("{other:?}"),
+                },
             }
             if !more {
                 break;
