@@ -29,7 +29,8 @@ pub struct Config {
     /// Connections the kernel completes ahead of our accepting them; it cuts this to
     /// `net.core.somaxconn`. Default 1024.
     pub backlog: u32,
-    /// Receive buffers per shard, shared by its connections; a power of two. Default 256.
+    /// Receive buffers per shard, shared by its connections; a power of two. 32 are used at first, more
+    /// as they run out. Default 256.
     pub recv_buffers: u16,
     /// Size of one receive buffer, in bytes. Default 16 KiB.
     pub recv_buffer_bytes: u32,

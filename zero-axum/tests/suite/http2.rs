@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::support::directory::Directory;
-use crate::support::{Guard, Mode, PATIENCE, Server, in_every_mode};
+use crate::support::{Guard, Mode, PATIENCE, Server, in_every_mode, run};
 
 in_every_mode![
     requests_of_every_kind_are_answered,
@@ -63,15 +63,6 @@ where
         .unwrap();
     tokio::spawn(conn);
     sender
-}
-
-fn run(client: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await });
-    ended.expect("the client ends in time");
 }
 
 fn request<B>(method: &str, path: &str, body: B) -> Request<B> {

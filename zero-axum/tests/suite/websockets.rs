@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message as Sent;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{Mode, PATIENCE, eventually, in_every_mode};
+use crate::support::{Mode, eventually, in_every_mode, run};
 
 in_every_mode![
     messages_of_every_kind_come_back,
@@ -96,16 +96,6 @@ async fn connect(addr: SocketAddr, path: &str) -> WebSocketStream<TcpStream> {
     let url = format!("ws://{addr}{path}");
     let (socket, _) = client_async(url, stream).await.expect("an upgrade");
     socket
-}
-
-/// Runs a client to its end, but not for ever.
-fn run(client: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await });
-    ended.expect("the client ends in time");
 }
 
 async fn next(socket: &mut WebSocketStream<TcpStream>) -> Sent {

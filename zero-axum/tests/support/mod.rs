@@ -144,6 +144,16 @@ pub(crate) fn wait(handle: ShutdownHandle) {
         .expect("the server failed");
 }
 
+/// Runs an asynchronous client to its end, but not for ever.
+pub(crate) fn run(client: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await });
+    ended.expect("the client ends in time");
+}
+
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }

@@ -51,10 +51,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Ends the write side. A socket closed with unread bytes would reset the connection and
     /// may destroy what was sent, so what still comes is swallowed for a while.
     fn linger(&mut self, key: Key) {
-        let deadline_ns = self
-            .now
-            .mono_ns
-            .saturating_add(self.limits.linger_timeout_ns);
+        let deadline_ns = self.deadline_after(Some(self.limits.linger_timeout_ns));
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
