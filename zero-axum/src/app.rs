@@ -88,7 +88,8 @@ where
 }
 
 impl<A: Application> HttpService for AppService<A> {
-    type Body = A::Body;
+    type Head = request::Parts;
+    type Response = Response<A::Body>;
     type Error = A::Error;
     type Future = A::Future;
 

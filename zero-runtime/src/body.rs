@@ -54,6 +54,18 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// The body's bytes if it had arrived, else the body.
+    #[inline]
+    pub(crate) fn into_whole(self) -> Result<Bytes, RequestBody> {
+        match self.0 {
+            Inner::Empty => Ok(Bytes::new()),
+            Inner::Whole { bytes, .. } => Ok(bytes),
+            stream => Err(RequestBody(stream)),
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;

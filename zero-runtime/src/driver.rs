@@ -7,20 +7,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Response, StatusCode, request, response};
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
+use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
-use crate::service::HttpService;
+use crate::service::sealed::{Apart, Fill};
+use crate::service::{HttpService, Reply};
 
 /// Where a response goes.
 pub(crate) trait Sink {
     /// Takes the head; returns whether the body is wanted. An error ends the exchange without
-    /// further pieces.
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()>;
+    /// further pieces. What goes out with the head is the sink's to send.
+    fn head(&mut self, head: ResponseHead, length: BodyLength) -> Result<bool, ()>;
     /// Whether another piece of the body is welcome. If not, the sink sees to it that the driver
     /// is polled again.
     fn has_room(&mut self) -> bool;
@@ -45,9 +47,9 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<S: HttpService> {
         Idle,
-        Waiting { service: S, call: Option<(request::Parts, RequestBody)> },
+        Waiting { service: S, call: Option<(S::Head, RequestBody)> },
         Calling { #[pin] future: S::Future },
-        Sending { #[pin] body: S::Body },
+        Sending { #[pin] body: <S::Response as Reply>::Body },
     }
 }
 
@@ -69,9 +71,9 @@ impl<S: HttpService> Driver<S> {
     }
 
     /// Begins a call that is to be polled later.
-    pub(crate) fn start(self: Pin<&mut Self>, service: S, head: request::Parts, body: RequestBody) {
+    pub(crate) fn start(self: Pin<&mut Self>, service: S, head: S::Head, body: RequestBody) {
         let mut this = self.project();
-        *this.is_head = head.method == Method::HEAD;
+        *this.is_head = head.is_head();
         let call = Some((head, body));
         this.stage.set(Stage::Waiting { service, call });
     }
@@ -81,7 +83,7 @@ impl<S: HttpService> Driver<S> {
     pub(crate) fn start_now(
         mut self: Pin<&mut Self>,
         mut service: S,
-        head: request::Parts,
+        head: S::Head,
         body: RequestBody,
         cx: &mut Context<'_>,
         sink: &mut impl Sink,
@@ -95,9 +97,20 @@ impl<S: HttpService> Driver<S> {
             Poll::Ready(Ok(())) => {}
         }
         let mut this = self.as_mut().project();
-        *this.is_head = head.method == Method::HEAD;
+        *this.is_head = head.is_head();
         let future = service.call(head, body);
         this.stage.set(Stage::Calling { future });
+        self.poll(cx, sink)
+    }
+
+    /// Sends the body of a response whose head is sent.
+    pub(crate) fn start_sending(
+        mut self: Pin<&mut Self>,
+        body: <S::Response as Reply>::Body,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+    ) -> Poll<Ended> {
+        self.as_mut().project().stage.set(Stage::Sending { body });
         self.poll(cx, sink)
     }
 
@@ -148,20 +161,21 @@ impl<S: HttpService> Driver<S> {
 }
 
 /// Sends the head; gives back the body if it is to be polled.
-fn send_head<B: Body>(
-    response: Response<B>,
+#[inline]
+pub(crate) fn send_head<P: Reply>(
+    response: P,
     is_head: bool,
     sink: &mut impl Sink,
-) -> Result<Option<B>, ()> {
-    let (parts, body) = response.into_parts();
+) -> Result<Option<<P as Reply>::Body>, ()> {
+    let (head, body) = Apart::into_parts(response);
     let is_over = body.is_end_stream();
     let length = match body.size_hint().exact() {
         _ if is_over => BodyLength::Empty,
         Some(bytes) => BodyLength::Known(bytes),
         None => BodyLength::Unknown,
     };
-    let is_bodyless = is_head || is_bodyless(parts.status) || is_over;
-    if sink.head(parts, length)? && !is_bodyless {
+    let is_bodyless = is_head || is_bodyless(head.status()) || is_over;
+    if sink.head(head, length)? && !is_bodyless {
         return Ok(Some(body));
     }
     sink.end(None);

@@ -2,6 +2,8 @@
 //!
 //! Knows http's types and tower's trait; nothing of axum.
 
+mod head;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,7 +17,11 @@ use crate::addr::{PeerCred, UNSPECIFIED};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::lifecycle::Lifecycle;
+use crate::proto::h1::RequestLine;
 use crate::upgrade::Upgraded;
+
+pub use head::{Head, Reply};
+pub(crate) use head::{Source, sealed};
 
 /// What an application may know of a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,18 +51,34 @@ impl Default for ConnInfo {
 ///
 /// `poll_ready` and `call` happen on a clone made for the request.
 pub trait HttpService: Clone + Send + 'static {
-    /// The response's body.
-    type Body: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static;
+    /// What the head of a request becomes: [`request::Parts`], or the server's own kind.
+    type Head: Head;
+    /// The response: [`http::Response`], or the server's own kind.
+    type Response: Reply;
     /// Why there is no response; the connection is closed.
     type Error: Into<BoxError>;
     /// Resolves to the response.
-    type Future: Future<Output = Result<Response<Self::Body>, Self::Error>> + Send + 'static;
+    type Future: Future<Output = Result<Self::Response, Self::Error>> + Send + 'static;
 
     /// As [`tower_service::Service::poll_ready`].
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
     /// As [`tower_service::Service::call`]. Head and body come apart, so that an implementor can
     /// join the head with a body of its own kind without moving it twice.
-    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future;
+    fn call(&mut self, head: Self::Head, body: RequestBody) -> Self::Future;
+
+    /// Whether calls are polled on their connection's shard only, from first to last, as the futures
+    /// of [`ZeroRuntime::run_per_core`](crate::ZeroRuntime::run_per_core) want it.
+    const STAYS: bool = false;
+
+    /// Whether a request that is whole is answered by [`answer`](Self::answer), where it lies.
+    const ANSWERS: bool = false;
+
+    /// Answers a request whose head, all of it, is `head`.
+    #[doc(hidden)]
+    fn answer(&mut self, head: &[u8], line: RequestLine, body: &[u8]) -> Self::Response {
+        let _ = (head, line, body);
+        unreachable!("asked only of services that answer")
+    }
 }
 
 /// Any `tower::Service<Request<RequestBody>, Response = Response<B>>` as a connection's service.
@@ -73,7 +95,8 @@ where
     S::Future: Send + 'static,
     B: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
 {
-    type Body = B;
+    type Head = request::Parts;
+    type Response = Response<B>;
     type Error = S::Error;
     type Future = S::Future;
 

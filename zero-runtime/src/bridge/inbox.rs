@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 
@@ -103,6 +104,17 @@ impl ConnSignal {
     /// The shard has taken the key out and is about to look.
     pub(crate) fn lower(&self) {
         self.queued.lower();
+    }
+}
+
+/// Wakes a call that stays on its shard.
+impl Wake for ConnSignal {
+    fn wake(self: Arc<Self>) {
+        self.raise();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raise();
     }
 }
 

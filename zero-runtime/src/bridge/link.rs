@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use http::{HeaderMap, request, response};
+use http::HeaderMap;
 
 use super::baton::Baton;
 use super::handshake::{Bell, Wakeup};
@@ -19,7 +19,9 @@ use super::inbox::{ConnSignal, Inbox};
 use super::reply::ReplyReceiver;
 use crate::body::RequestBody;
 use crate::dispatch::ClassId;
+use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
+use crate::service::HttpService;
 use crate::slots::Key;
 
 /// Calls under way on one link; a shard with more uses another link, or waits.
@@ -32,10 +34,10 @@ impl Bell for AtomicWaker {
 }
 
 /// A request and the service to call with it.
-pub(crate) struct Call<S> {
+pub(crate) struct Call<S: HttpService> {
     pub(crate) conn: Key,
     pub(crate) service: S,
-    pub(crate) head: request::Parts,
+    pub(crate) head: S::Head,
     pub(crate) body: RequestBody,
     /// For a reply that does not come at once.
     pub(crate) signal: Arc<ConnSignal>,
@@ -64,14 +66,14 @@ pub(crate) enum Outcome {
 
 /// A response whose body is at most one piece.
 pub(crate) struct Complete {
-    pub(crate) parts: response::Parts,
+    pub(crate) head: ResponseHead,
     pub(crate) length: BodyLength,
     pub(crate) data: Option<Bytes>,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
 /// The worker's end of the rings.
-struct WorkerPort<S> {
+struct WorkerPort<S: HttpService> {
     calls: rtrb::Consumer<Call<S>>,
     answers: rtrb::Producer<Answer>,
     /// Which worker the link belongs to; raised when a relief takes over.
@@ -79,7 +81,7 @@ struct WorkerPort<S> {
 }
 
 /// What shard and workers share of a link.
-pub(crate) struct Link<S> {
+pub(crate) struct Link<S: HttpService> {
     port: Baton<WorkerPort<S>>,
     wakeup: Wakeup<AtomicWaker>,
     /// Calls ever taken; a link whose count stands still while calls wait has a stuck worker.
@@ -88,7 +90,7 @@ pub(crate) struct Link<S> {
 }
 
 /// The shard's end of a link. After dropping it, [`Link::wake`] lets the worker see that.
-pub(crate) struct ShardPort<S> {
+pub(crate) struct ShardPort<S: HttpService> {
     pub(crate) link: Arc<Link<S>>,
     calls: rtrb::Producer<Call<S>>,
     answers: rtrb::Consumer<Answer>,
@@ -103,7 +105,7 @@ pub(crate) struct ShardPort<S> {
     reliefs: u32,
 }
 
-pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
+pub(crate) fn link<S: HttpService>(inbox: Arc<Inbox>) -> ShardPort<S> {
     let (call_producer, call_consumer) = rtrb::RingBuffer::new(CALLS_MAX);
     let (answer_producer, answer_consumer) = rtrb::RingBuffer::new(CALLS_MAX);
     let port = WorkerPort {
@@ -129,7 +131,7 @@ pub(crate) fn link<S>(inbox: Arc<Inbox>) -> ShardPort<S> {
     }
 }
 
-impl<S> ShardPort<S> {
+impl<S: HttpService> ShardPort<S> {
     pub(crate) fn under_way(&self) -> usize {
         self.under_way
     }
@@ -195,14 +197,14 @@ impl<S> ShardPort<S> {
 }
 
 /// What a worker finds on its link.
-pub(crate) enum Taken<S> {
+pub(crate) enum Taken<S: HttpService> {
     Call(Call<S>),
     Nothing,
     /// The link belongs to another worker now.
     Relieved,
 }
 
-impl<S> Link<S> {
+impl<S: HttpService> Link<S> {
     /// Takes the next call for the worker of `epoch`.
     pub(crate) fn take(&self, epoch: u64) -> Taken<S> {
         let taken = self.port.with(|port| match port.epoch == epoch {

@@ -9,10 +9,11 @@ use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use http::{HeaderMap, response};
+use http::HeaderMap;
 
 use super::handshake::Credit;
 use super::inbox::ConnSignal;
+use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
 
 /// Pieces between task and shard; with these in flight the body is not polled.
@@ -20,7 +21,7 @@ const ITEMS: usize = 32;
 
 /// A piece of a response.
 pub(crate) enum Reply {
-    Head(Box<response::Parts>, BodyLength),
+    Head(Box<ResponseHead>, BodyLength),
     Data(Bytes),
     /// The body ended, perhaps with trailers.
     End(Option<HeaderMap>),

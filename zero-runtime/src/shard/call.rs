@@ -4,11 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http::{Extensions, HeaderMap, request, response};
-
 use super::conn::{Conn, Incoming, Recv, State};
-use super::{Exchange, PendingCall, Shard};
+use super::sink::ShardSink;
+use super::{Exchange, HeadOf, PendingCall, Shard};
 use crate::body::RequestBody;
 use crate::bridge::link::{Answer, Call, Complete, Outcome};
 use crate::bridge::reply;
@@ -16,11 +14,10 @@ use crate::bridge::request_body;
 use crate::config::Dispatch;
 use crate::dispatch::{ClassId, Way};
 use crate::driver::{Driver, Ended, Sink};
-use crate::pool::write_buf::{Mark, WriteBuf};
-use crate::proto::date::DateCache;
-use crate::proto::h1::{self, BodyKind, BodyLength, SendBody, SendMore};
+use crate::proto::h1::BodyKind;
 use crate::ring::Ring;
-use crate::service::MakeHttpService;
+use crate::service::sealed::Fill;
+use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
 use crate::worker::{self, Detached, Spawn, trace_ended};
 
@@ -29,7 +26,7 @@ const DIRECT_BYTES_MIN: u64 = 64 * 1024;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes the oldest pending call.
-    pub(super) fn make_call(&mut self, mut call: Box<PendingCall>) {
+    pub(super) fn make_call(&mut self, mut call: Box<PendingCall<HeadOf<M>>>) {
         let key = call.conn;
         if self.is_worth_waiting(&call) {
             return self.park(call);
@@ -42,6 +39,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.streak = 0;
             }
             match self.limits.dispatch {
+                _ if M::Service::STAYS => self.call_here(key, call.take_head(), body),
                 // 100 must be written between the handler's asking and its answer: not within
                 // one poll.
                 _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
@@ -59,14 +57,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Whether the rest of the call's body is likely to be here in a moment: a handler that finds
     /// it whole answers at once, one that has to wait for it costs a task and two thread hops.
-    fn is_worth_waiting(&self, call: &PendingCall) -> bool {
+    fn is_worth_waiting(&self, call: &PendingCall<HeadOf<M>>) -> bool {
         let window = self.limits.request_window_bytes as u64;
         let fits = matches!(call.kind, BodyKind::Length(bytes) if bytes <= window);
         fits && call.ended.is_none() && !call.impatient && !call.expects_continue
     }
 
     /// Lets a call wait for the rest of its body.
-    fn park(&mut self, call: Box<PendingCall>) {
+    fn park(&mut self, call: Box<PendingCall<HeadOf<M>>>) {
         let key = call.conn;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -122,7 +120,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// that is being answered goes first, unless that one has had its share. A call that has a body
     /// is found by its number until it is made.
     #[inline]
-    pub(super) fn queue_call(&mut self, call: Box<PendingCall>, has_body: bool) {
+    pub(super) fn queue_call(&mut self, call: Box<PendingCall<HeadOf<M>>>, has_body: bool) {
         let key = call.conn;
         let goes_first = self.calling == Some(key) && self.streak < super::STREAK_MAX;
         let number = match goes_first {
@@ -144,7 +142,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// The body of a call: whole if it has arrived, else one that streams. `None` when nobody
     /// waits for the call's answer any more.
-    fn open_body(&mut self, call: &mut PendingCall) -> Option<RequestBody> {
+    fn open_body(&mut self, call: &mut PendingCall<HeadOf<M>>) -> Option<RequestBody> {
         let arrived = std::mem::take(&mut call.body).into_bytes();
         let ended = call.ended.take();
         let conn = self.conns.get_mut(call.conn)?;
@@ -183,11 +181,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Makes the call where its class has earned to be polled.
-    fn call_adaptively(&mut self, call: &mut PendingCall, body: RequestBody) {
+    fn call_adaptively(&mut self, call: &mut PendingCall<HeadOf<M>>, body: RequestBody) {
         let Some(head) = &call.head else {
             return;
         };
-        let (class, way) = self.classes.classify(head.method.as_str(), head.uri.path());
+        let (method, path) = head.class();
+        let (class, way) = self.classes.classify(method, path);
         if way == Way::Worker {
             let (key, head) = (call.conn, call.take_head());
             return self.send_call(key, head, body, Some(class));
@@ -238,7 +237,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Polls the call once, here. What does not end goes on as a task.
-    fn call_inline(&mut self, call: &mut PendingCall, body: RequestBody) {
+    fn call_inline(&mut self, call: &mut PendingCall<HeadOf<M>>, body: RequestBody) {
         let key = call.conn;
         // Handed in by reference, so that the head is moved once: from its place into the call.
         let mut body = Some(body);
@@ -250,17 +249,20 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let Some(service) = &conn.service else {
+        let Conn {
+            service, h1, begun, ..
+        } = conn;
+        let Some(service) = service else {
             return;
         };
         let mut sink = ShardSink {
-            h1: &mut conn.h1,
+            h1,
             out: &mut out,
             date: &self.date,
             maps: &mut self.maps,
             window: self.limits.response_window_bytes,
             reason_phrase: M::reason_phrase,
-            begun: &mut conn.begun,
+            begun,
             refused: false,
         };
         // A call that waits is polled again by its task at once, so this waker is never relied on.
@@ -307,7 +309,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// The service for one call. The clone is the application's code: if it panics, the call has.
-    fn clone_service(&mut self, key: Key) -> Option<M::Service> {
+    pub(super) fn clone_service(&mut self, key: Key) -> Option<M::Service> {
         let service = self.conns.get_mut(key)?.service.as_ref()?;
         let cloned = catch_unwind(AssertUnwindSafe(|| service.clone()));
         if cloned.is_err() {
@@ -317,7 +319,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Makes the call in a task of its own from the start.
-    fn call_detached(&mut self, key: Key, head: request::Parts, body: RequestBody) {
+    fn call_detached(&mut self, key: Key, head: HeadOf<M>, body: RequestBody) {
         if let Some(service) = self.clone_service(key) {
             let mut driver = Box::pin(Driver::idle());
             driver.as_mut().start(service, head, body);
@@ -326,13 +328,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Hands the call to a worker; the links take turns.
-    fn send_call(
-        &mut self,
-        key: Key,
-        head: request::Parts,
-        body: RequestBody,
-        class: Option<ClassId>,
-    ) {
+    fn send_call(&mut self, key: Key, head: HeadOf<M>, body: RequestBody, class: Option<ClassId>) {
         let Some(service) = self.clone_service(key) else {
             return;
         };
@@ -430,7 +426,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     fn send_complete(&mut self, key: Key, complete: Complete) {
         let sent = self.with_sink(key, |sink| {
-            sink.head(complete.parts, complete.length)?;
+            sink.head(complete.head, complete.length)?;
             if let Some(data) = complete.data {
                 sink.data(data);
             }
@@ -440,39 +436,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         match sent {
             Ok(()) => self.response_done(key),
             Err(()) => self.fail_exchange(key),
-        }
-    }
-
-    /// Lets `with` write to the connection's response. `Err` when the exchange must end.
-    pub(super) fn with_sink(
-        &mut self,
-        key: Key,
-        with: impl FnOnce(&mut ShardSink<'_>) -> Result<(), ()>,
-    ) -> Result<(), ()> {
-        let mut out = self.take_out(key);
-        let Some(conn) = self.conns.get_mut(key) else {
-            return Err(());
-        };
-        let mut sink = ShardSink {
-            h1: &mut conn.h1,
-            out: &mut out,
-            date: &self.date,
-            maps: &mut self.maps,
-            window: self.limits.response_window_bytes,
-            reason_phrase: M::reason_phrase,
-            begun: &mut conn.begun,
-            refused: false,
-        };
-        // What is dropped in there is the application's, and may panic.
-        let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
-        let refused = sink.refused;
-        self.put_out(key, out);
-        if done.is_err() {
-            self.counters.handler_panics.add(1);
-        }
-        match done {
-            Ok(done) if !refused => done,
-            _ => Err(()),
         }
     }
 
@@ -527,55 +490,3 @@ const PATIENCE_NS: u64 = 1_000_000;
 
 /// Calls on one link before the next one is tried.
 const LINK_BATCH: usize = 16;
-
-/// Writes a response to a connection of this shard.
-pub(super) struct ShardSink<'a> {
-    h1: &'a mut h1::Conn,
-    out: &'a mut WriteBuf,
-    date: &'a DateCache,
-    maps: &'a mut Vec<HeaderMap>,
-    window: usize,
-    reason_phrase: fn(&Extensions) -> Option<&[u8]>,
-    /// Where the response begins in `out`, if it does there.
-    begun: &'a mut Option<Mark>,
-    /// The response broke its own framing; nothing more can follow it.
-    refused: bool,
-}
-
-impl Sink for ShardSink<'_> {
-    fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        *self.begun = Some(self.out.mark());
-        let reason = match parts.extensions.is_empty() {
-            true => None,
-            false => (self.reason_phrase)(&parts.extensions),
-        };
-        let (h1, date) = (&mut *self.h1, self.date);
-        let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
-        if self.maps.len() < super::MAPS_MAX {
-            let mut map = std::mem::take(&mut parts.headers);
-            map.clear();
-            self.maps.push(map);
-        }
-        responded
-            .map(|body| body != SendBody::Nothing)
-            .map_err(drop)
-    }
-
-    fn has_room(&mut self) -> bool {
-        self.out.len() < self.window
-    }
-
-    fn data(&mut self, data: Bytes) -> bool {
-        self.h1.send_data(data, self.out) == SendMore::More
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) {
-        if self.h1.finish(trailers.as_ref(), self.out).is_err() {
-            // What has not been sent of a response that breaks its promise is not sent at all.
-            if let Some(begun) = self.begun.take() {
-                self.out.rewind(begun);
-            }
-            self.refused = true;
-        }
-    }
-}

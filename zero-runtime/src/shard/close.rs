@@ -103,7 +103,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Nobody waits for this exchange's response any more.
-    pub(super) fn abandon(&mut self, exchange: Exchange) {
+    pub(super) fn abandon(&mut self, exchange: Exchange<M::Service>) {
         let lets_go = self.limits.disconnect == Disconnect::Detach;
         match exchange {
             Exchange::Idle => {}
@@ -113,6 +113,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // Dropping the reply's receiver tells a detached call to end.
             Exchange::Queued | Exchange::Calling | Exchange::Detached(_) => {
                 self.counters.handlers_cancelled.add(1);
+            }
+            Exchange::Local(driver) => {
+                self.counters.handlers_cancelled.add(1);
+                discard(driver);
             }
         }
     }
@@ -191,16 +195,20 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match conn.exchange {
-            Exchange::Detached(_) if self.limits.half_close => {}
+            Exchange::Detached(_) | Exchange::Local(_) if self.limits.half_close => {}
             // Responses before its own are on their way: they are not taken back.
-            Exchange::Detached(_) if conn.h1.request_complete() && conn.unsent_bytes() > 0 => {
+            Exchange::Detached(_) | Exchange::Local(_)
+                if conn.h1.request_complete() && conn.unsent_bytes() > 0 =>
+            {
                 let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
                 self.abandon(exchange);
                 self.close_after_flush(key);
             }
-            Exchange::Detached(_) if conn.h1.request_complete() => self.terminate(key),
+            Exchange::Detached(_) | Exchange::Local(_) if conn.h1.request_complete() => {
+                self.terminate(key)
+            }
             // Its body's reader hears of the end, and may still answer.
-            Exchange::Detached(_) => {}
+            Exchange::Detached(_) | Exchange::Local(_) => {}
             Exchange::Idle => self.close_after_flush(key),
             Exchange::Queued | Exchange::Calling => {}
         }

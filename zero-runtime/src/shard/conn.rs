@@ -2,6 +2,7 @@
 //!
 //! Holds state and answers questions about it; acts on nothing.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -12,9 +13,11 @@ use crate::bridge::inbox::ConnSignal;
 use crate::bridge::peers::Ticket;
 use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
+use crate::driver::Driver;
 use crate::error::BoxError;
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
+use crate::service::HttpService;
 use crate::upgrade::UpgradeSender;
 
 /// No deadline.
@@ -49,13 +52,13 @@ pub(super) enum Recv {
 }
 
 /// Where the bytes of the present request's body go.
-pub(super) enum Incoming {
+pub(super) enum Incoming<H> {
     /// There is no body, or it has come to its end.
     Nothing,
     /// Beside the call with this number, which has not been made yet.
     Collecting(u64),
     /// Beside a call that waits a moment for the rest of it.
-    Parked(Box<PendingCall>),
+    Parked(Box<PendingCall<H>>),
     /// To whoever polls it. `direct` once the rest is worth receiving into buffers of its own.
     Streaming { sender: BodySender, direct: bool },
     /// Nowhere: nobody reads it any more.
@@ -63,7 +66,7 @@ pub(super) enum Incoming {
 }
 
 /// Where the present request is.
-pub(super) enum Exchange {
+pub(super) enum Exchange<S: HttpService> {
     /// There is none.
     Idle,
     /// Among the calls that this shard makes next.
@@ -72,6 +75,8 @@ pub(super) enum Exchange {
     Calling,
     /// In a task of its own.
     Detached(ReplyReceiver),
+    /// On this shard, until it is woken.
+    Local(Pin<Box<Driver<S>>>),
 }
 
 /// What a read deadline is for.
@@ -108,7 +113,7 @@ pub(super) struct BodySpan {
 /// The result of a maker that had to wait.
 pub(super) type Making<S> = oneshot::Receiver<Result<S, BoxError>>;
 
-pub(super) struct Conn<K, S> {
+pub(super) struct Conn<K, S: HttpService> {
     pub(super) socket: K,
     pub(super) state: State,
     /// `None` while `making`.
@@ -117,8 +122,8 @@ pub(super) struct Conn<K, S> {
     pub(super) h1: h1::Conn,
     /// Bytes received and not yet consumed by the machine.
     pub(super) carry: Carry,
-    pub(super) incoming: Incoming,
-    pub(super) exchange: Exchange,
+    pub(super) incoming: Incoming<S::Head>,
+    pub(super) exchange: Exchange<S>,
     /// Bytes to send, staged while a send is in flight or until the turn ends.
     pub(super) out: Option<Box<WriteBuf>>,
     /// Where in `out` the present response begins; `None` once any of it may have been sent.
@@ -154,7 +159,7 @@ pub(super) struct Conn<K, S> {
     pub(super) timer_at_ns: u64,
 }
 
-impl<K, S> Conn<K, S> {
+impl<K, S: HttpService> Conn<K, S> {
     pub(super) fn new(socket: K) -> Self {
         Conn {
             socket,

@@ -7,11 +7,12 @@ use http::HeaderMap;
 
 use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, State};
 use super::deadline::after;
-use super::{Exchange, PendingCall, Shard};
+use super::{Exchange, HeadOf, PendingCall, Shard};
 use crate::error::BodyError;
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::ring::Ring;
-use crate::service::MakeHttpService;
+use crate::service::sealed::Fill;
+use crate::service::{HttpService, MakeHttpService, Source};
 use crate::slots::Key;
 use crate::upgrade::OnUpgrade;
 use crate::worker::Spawn;
@@ -249,6 +250,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
             let from = at;
             at += step.consumed;
+            if M::Service::ANSWERS
+                && let Event::Head(head) = &step.event
+            {
+                let bytes = &input.bytes()[head.range.start + from..head.range.end + from];
+                if let Some(taken) = self.answer_here(key, head, bytes, &input.bytes()[at..]) {
+                    at += taken;
+                    continue;
+                }
+            }
             match self.handle_event(key, step.event, input, from) {
                 Progress::More => {}
                 Progress::Waits => return at,
@@ -297,12 +307,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             })
         };
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
-        let parts = call.head.insert(h1::blank_head());
-        if let Some(map) = self.maps.pop() {
-            parts.headers = map;
-        }
-        let shared = self.arena.copy(bytes);
-        if let Err(error) = h1::fill_head(shared, &self.table, &mut self.names, parts) {
+        let source = Source {
+            bytes,
+            table: &self.table,
+            arena: &mut self.arena,
+            names: &mut self.names,
+            maps: &mut self.maps,
+        };
+        if let Err(error) = HeadOf::<M>::fill(&mut call.head, source) {
             return self.handle_parse_error(key, error);
         }
         let now_ns = self.now.mono_ns;
@@ -319,7 +331,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if head.upgrade {
             let (sender, on_upgrade) = OnUpgrade::new();
             conn.destination = Some(Destination::Upgrade(sender));
-            parts.extensions.insert(on_upgrade);
+            if let Some(head) = &mut call.head {
+                head.offer(on_upgrade);
+            }
         }
         if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
             conn.bulky = true;
@@ -394,7 +408,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Nothing that follows can be understood: the head is answered, the body's reader told.
-    fn handle_parse_error(&mut self, key: Key, error: ParseError) {
+    pub(super) fn handle_parse_error(&mut self, key: Key, error: ParseError) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

@@ -6,20 +6,23 @@
 //! step, and **5** what they left to send is staged for the next enter.
 
 mod accept;
+mod answer;
 mod call;
 mod close;
 mod conn;
 mod deadline;
 mod failure;
 mod input;
+mod local;
 mod output;
+mod sink;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::{HeaderMap, request};
+use http::HeaderMap;
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
@@ -38,7 +41,7 @@ use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
 use crate::ring::{Completion, ListenerId, Ring, Wait};
-use crate::service::MakeHttpService;
+use crate::service::{HttpService, MakeHttpService, Reply};
 use crate::slots::{Key, Slots};
 use crate::stats::ShardCounters;
 use crate::tap::Tap;
@@ -87,10 +90,10 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
 }
 
 /// A request that has been read and waits for its call.
-struct PendingCall {
+struct PendingCall<H> {
     conn: Key,
     /// There until the call is made.
-    head: Option<request::Parts>,
+    head: Option<H>,
     kind: BodyKind,
     expects_continue: bool,
     body: Collected,
@@ -100,13 +103,19 @@ struct PendingCall {
     ended: Option<Result<Option<Box<HeaderMap>>, BodyError>>,
 }
 
-impl PendingCall {
+impl<H> PendingCall<H> {
     /// The head, once.
     #[inline]
-    fn take_head(&mut self) -> request::Parts {
+    fn take_head(&mut self) -> H {
         self.head.take().expect("a call is made once")
     }
 }
+
+/// What heads become for the services that `M` makes.
+type HeadOf<M> = <<M as MakeHttpService>::Service as HttpService>::Head;
+
+/// What the bodies of their responses are.
+type BodyOf<M> = <<<M as MakeHttpService>::Service as HttpService>::Response as Reply>::Body;
 
 /// One shard.
 pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
@@ -123,7 +132,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     date: DateCache,
     wheel: Wheel,
     /// Calls to make, oldest first; the first has number `calls_made`.
-    calls: VecDeque<Box<PendingCall>>,
+    calls: VecDeque<Box<PendingCall<HeadOf<M>>>>,
     calls_made: u64,
     /// The connection whose call is being made: its next one goes first, so that the answers to
     /// pipelined requests leave together.
@@ -135,7 +144,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     calls_in_turn: usize,
     /// Boxes for further calls: a request is large, and is to be moved as seldom as can be.
     #[allow(clippy::vec_box)]
-    spare_calls: Vec<Box<PendingCall>>,
+    spare_calls: Vec<Box<PendingCall<HeadOf<M>>>>,
     /// Connections whose calls wait for the rest of a body, and until when; in order of time.
     patient: VecDeque<(u64, Key)>,
     /// Connections with something to send.
@@ -444,7 +453,7 @@ enum Want {
 /// Pipelined input held back behind an unfinished response.
 const CARRY_BYTES_MAX: usize = 64 * 1024;
 
-impl<K, S> Conn<K, S> {
+impl<K, S: HttpService> Conn<K, S> {
     /// What the connection can take from the kernel in its present state.
     fn wanted_recv(&mut self, limits: &Limits) -> Want {
         match self.state {

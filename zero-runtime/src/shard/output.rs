@@ -127,13 +127,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// Takes what a detached call has replied, as far as the window allows.
+    /// Takes what a detached call has replied, as far as the window allows; lets one that stays here
+    /// go on.
     #[inline]
     pub(super) fn pull_reply(&mut self, key: Key) {
-        let is_detached =
-            |conn: &mut Conn<R::Socket, M::Service>| matches!(conn.exchange, Exchange::Detached(_));
-        if self.conns.get_mut(key).is_some_and(is_detached) {
-            self.pull_detached(key);
+        match self.conns.get_mut(key).map(|conn| &conn.exchange) {
+            Some(Exchange::Detached(_)) => self.pull_detached(key),
+            Some(Exchange::Local(_)) => self.poll_local(key),
+            _ => {}
         }
     }
 
@@ -168,7 +169,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let written = self.with_sink(key, |sink| {
             match reply {
                 // What the head leaves no room for is cut off, piece by piece.
-                Reply::Head(parts, length) => return sink.head(*parts, length).map(drop),
+                Reply::Head(head, length) => return sink.head(*head, length).map(drop),
                 Reply::Data(data) => {
                     sink.data(data);
                 }

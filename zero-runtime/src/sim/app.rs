@@ -181,7 +181,8 @@ impl Clone for SimService {
 type Answering = Pin<Box<dyn Future<Output = Result<Response<SimBody>, BoxError>> + Send>>;
 
 impl HttpService for SimService {
-    type Body = SimBody;
+    type Head = request::Parts;
+    type Response = Response<SimBody>;
     type Error = BoxError;
     type Future = Answering;
 

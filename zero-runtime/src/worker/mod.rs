@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, response};
+use http::HeaderMap;
 use pin_project_lite::pin_project;
 
 use crate::bridge::link::{Answer, Call, Complete, Link, Outcome, Taken};
 use crate::bridge::reply::{self, Reply, ReplySender};
 use crate::driver::{Driver, Ended, Sink};
+use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
 
@@ -90,8 +91,8 @@ impl<S: HttpService> Future for Detached<S> {
 }
 
 impl Sink for ReplySender {
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        Ok(self.send(Reply::Head(Box::new(parts), length)))
+    fn head(&mut self, head: ResponseHead, length: BodyLength) -> Result<bool, ()> {
+        Ok(self.send(Reply::Head(Box::new(head), length)))
     }
 
     fn has_room(&mut self) -> bool {
@@ -110,14 +111,14 @@ impl Sink for ReplySender {
 /// Keeps what a first poll yields, as long as it is at most one piece.
 #[derive(Default)]
 struct FirstPoll {
-    head: Option<(response::Parts, BodyLength)>,
+    head: Option<(ResponseHead, BodyLength)>,
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
 }
 
 impl Sink for FirstPoll {
-    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
-        self.head = Some((parts, length));
+    fn head(&mut self, head: ResponseHead, length: BodyLength) -> Result<bool, ()> {
+        self.head = Some((head, length));
         Ok(true)
     }
 
@@ -138,8 +139,8 @@ impl Sink for FirstPoll {
 impl FirstPoll {
     /// Hands on what a driver that did not end has said so far.
     fn hand_on(self, reply: &mut ReplySender) {
-        if let Some((parts, length)) = self.head {
-            reply.send(Reply::Head(Box::new(parts), length));
+        if let Some((head, length)) = self.head {
+            reply.send(Reply::Head(Box::new(head), length));
         }
         if let Some(data) = self.data {
             reply.send(Reply::Data(data));
@@ -214,9 +215,9 @@ fn answer<S: HttpService, X: Spawn>(
                 data,
                 trailers,
             } = first;
-            let (parts, length) = head.expect("a complete response has a head");
+            let (head, length) = head.expect("a complete response has a head");
             Outcome::Complete(Complete {
-                parts,
+                head,
                 length,
                 data,
                 trailers,

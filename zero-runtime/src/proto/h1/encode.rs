@@ -26,6 +26,10 @@ pub(super) struct Head<'a> {
     pub(super) version: Version,
     pub(super) reason: Option<&'a [u8]>,
     pub(super) headers: &'a HeaderMap,
+    /// Lines that are encoded already, none of which frames the message or the connection.
+    pub(super) lines: &'a [u8],
+    /// There is a `date` among `lines`.
+    pub(super) has_date: bool,
     pub(super) body: BodyLength,
 }
 
@@ -102,7 +106,7 @@ impl<'a> Encoder<'a> {
             keep_alive: asked.keep_alive,
             connection: None,
             wrote_length: false,
-            wrote_date: false,
+            wrote_date: head.has_date,
             framer: Framer::Length(0),
             open: Open::No,
             announced,
@@ -147,9 +151,11 @@ impl<'a> Encoder<'a> {
 
     #[inline]
     fn encode(mut self, date: &DateCache) -> Result<Promised, RespondError> {
-        self.out.reserve(128 + self.head.headers.len() * 48);
+        self.out
+            .reserve(128 + self.head.headers.len() * 48 + self.head.lines.len());
         self.put_status_line();
         self.put_headers()?;
+        self.put(&[self.head.lines]);
         if let Some(option) = self.connection {
             self.put(&[b"connection: ", option, b"\r\n"]);
         }

@@ -14,6 +14,7 @@ mod error;
 mod extension;
 mod framing;
 mod head;
+mod line;
 mod names;
 mod parse;
 mod send;
@@ -33,6 +34,7 @@ use crate::config::Conformance;
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
 pub use head::{blank_head, fill_head};
+pub use line::{Fields, RequestLine, is_valid_target};
 pub use names::NameTable;
 pub use table::HeadTable;
 

@@ -2,6 +2,8 @@
 
 use http::Version;
 
+use super::line::RequestLine;
+
 /// A part of a head, counted from the head's first byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
@@ -82,6 +84,17 @@ impl HeadTable {
     #[allow(dead_code, reason = "for requests that borrow from their head")]
     pub fn target<'h>(&self, head: &'h [u8]) -> &'h [u8] {
         self.target.of(head)
+    }
+
+    /// Where the parts of the request line lie.
+    #[inline]
+    pub fn line(&self) -> RequestLine {
+        RequestLine {
+            method_bytes: self.method_bytes,
+            target_start: self.target.start,
+            target_bytes: self.target.bytes as u16,
+            is_http_11: self.is_http_11,
+        }
     }
 
     /// The version of the request.

@@ -39,23 +39,59 @@ impl Conn {
         date: &DateCache,
         out: &mut WriteBuf,
     ) -> Result<SendBody, RespondError> {
+        let head = Head {
+            status: parts.status,
+            version: parts.version,
+            reason,
+            headers: &parts.headers,
+            lines: &[],
+            has_date: false,
+            body,
+        };
+        self.respond_head(head, date, out)
+    }
+
+    /// As [`respond`](Self::respond), with header `lines` that are encoded already, none of which
+    /// frames the message or the connection; `has_date` if there is a `date` among them.
+    #[inline]
+    pub fn respond_lines(
+        &mut self,
+        status: StatusCode,
+        lines: &[u8],
+        has_date: bool,
+        body: BodyLength,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> Result<SendBody, RespondError> {
+        let head = Head {
+            status,
+            version: Version::HTTP_11,
+            reason: None,
+            headers: &HeaderMap::new(),
+            lines,
+            has_date,
+            body,
+        };
+        self.respond_head(head, date, out)
+    }
+
+    #[inline]
+    fn respond_head(
+        &mut self,
+        head: Head<'_>,
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> Result<SendBody, RespondError> {
         if !matches!(self.writing, Writing::Due) {
             return Err(RespondError::OutOfTurn);
         }
-        let status = parts.status;
+        let status = head.status;
         let is_tunnel = self.method == MethodKind::Connect && status.is_success();
         let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
         if status.is_informational() && !is_switch {
             self.respond_in_its_place(StatusCode::INTERNAL_SERVER_ERROR, date, out);
             return Err(RespondError::Informational);
         }
-        let head = Head {
-            status,
-            version: parts.version,
-            reason,
-            headers: &parts.headers,
-            body,
-        };
         let sent = self.write_head(head, date, out);
         self.is_upgraded = self.wants_upgrade && (is_tunnel || is_switch) && sent.is_ok();
         sent
@@ -76,6 +112,18 @@ impl Conn {
             self.writing = Writing::Complete;
         }
         more
+    }
+
+    /// Sends the whole body of a response that announced its length.
+    #[inline]
+    pub fn send_slice(&mut self, data: &[u8], out: &mut WriteBuf) {
+        debug_assert!(
+            matches!(self.writing, Writing::Body(Framer::Length(bytes)) if bytes == data.len() as u64),
+            "{:?}",
+            self.writing
+        );
+        out.put_slice(data);
+        self.writing = Writing::Complete;
     }
 
     /// Ends the body. Trailers are sent where the client takes them and the response announced them.
@@ -214,6 +262,8 @@ impl Conn {
             version: Version::HTTP_11,
             reason: None,
             headers: &HeaderMap::new(),
+            lines: &[],
+            has_date: false,
             body: BodyLength::Empty,
         };
         let written = self.write_head(head, date, out);

@@ -1,0 +1,18 @@
+//! Requests and responses of the server's own: for handlers that need none of `http`'s maps.
+//!
+//! A request is the bytes of its head and where in them its line lies; a response is header lines that
+//! are encoded as they are set. Neither allocates while nothing unusual is asked of it. Knows the
+//! syntax of heads; knows nothing of shards.
+
+mod body;
+mod buffer;
+mod owned;
+mod request;
+mod response;
+
+pub use body::{BodyStream, BodyTooLarge, CollectError, ResponseBody};
+pub use buffer::SendBuffer;
+pub use owned::{HttpOwnedRequest, OwnedHead};
+pub use request::{Headers, HttpRequest};
+pub(crate) use response::Lines;
+pub use response::{InvalidHeader, ResponseHead, ZeroResponse};

@@ -1,0 +1,139 @@
+//! The two kinds of request heads and responses that a shard deals in: `http`'s and the server's own.
+
+use bytes::Buf;
+use http::{HeaderMap, Method, Response, request};
+
+use crate::error::BoxError;
+use crate::message::{OwnedHead, ResponseBody, ResponseHead, ZeroResponse};
+use crate::pool::arena::Arena;
+use crate::proto::h1::{self, HeadTable, NameTable, ParseError};
+use crate::upgrade::OnUpgrade;
+
+/// What a request's head is made of. Everything in it is the shard's.
+pub struct Source<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) table: &'a HeadTable,
+    pub(crate) arena: &'a mut Arena,
+    pub(crate) names: &'a mut NameTable,
+    pub(crate) maps: &'a mut Vec<HeaderMap>,
+}
+
+/// A request's head as a service takes it: [`request::Parts`] or that of an [`HttpOwnedRequest`](crate::HttpOwnedRequest).
+///
+/// Implemented for these two; never by hand.
+pub trait Head: sealed::Fill + Send + 'static {}
+
+impl<T: sealed::Fill + Send + 'static> Head for T {}
+
+/// A response as a service gives it: [`http::Response`] or a [`ZeroResponse`].
+///
+/// Implemented for these two; never by hand.
+pub trait Reply: sealed::Apart<Body = <Self as Reply>::Body> {
+    /// The response's body.
+    type Body: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static;
+}
+
+pub(crate) mod sealed {
+    use super::{OnUpgrade, ParseError, ResponseHead, Source};
+
+    pub trait Fill: Sized {
+        /// Makes the head in `place`, because a head is large and moving it is dear.
+        fn fill(place: &mut Option<Self>, source: Source<'_>) -> Result<(), ParseError>;
+        /// Whether the method is HEAD.
+        fn is_head(&self) -> bool;
+        /// What tells the request's class: its method and its path.
+        fn class(&self) -> (&str, &str);
+        /// Lets the application upgrade the connection, if it can.
+        fn offer(&mut self, upgrade: OnUpgrade);
+    }
+
+    pub trait Apart {
+        type Body;
+        fn into_parts(self) -> (ResponseHead, Self::Body);
+    }
+}
+
+impl sealed::Fill for request::Parts {
+    #[inline]
+    fn fill(place: &mut Option<Self>, source: Source<'_>) -> Result<(), ParseError> {
+        let parts = place.insert(h1::blank_head());
+        if let Some(map) = source.maps.pop() {
+            parts.headers = map;
+        }
+        let shared = source.arena.copy(source.bytes);
+        h1::fill_head(shared, source.table, source.names, parts)
+    }
+
+    #[inline]
+    fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    #[inline]
+    fn class(&self) -> (&str, &str) {
+        (self.method.as_str(), self.uri.path())
+    }
+
+    fn offer(&mut self, upgrade: OnUpgrade) {
+        self.extensions.insert(upgrade);
+    }
+}
+
+impl sealed::Fill for OwnedHead {
+    #[inline]
+    fn fill(place: &mut Option<Self>, source: Source<'_>) -> Result<(), ParseError> {
+        let line = source.table.line();
+        // An authority has been checked to the standard's grammar, or is `into_http`'s to refuse.
+        if !h1::is_valid_target(line.target(source.bytes)) {
+            return Err(ParseError::Target);
+        }
+        *place = Some(OwnedHead {
+            bytes: source.arena.copy(source.bytes),
+            line,
+        });
+        Ok(())
+    }
+
+    #[inline]
+    fn is_head(&self) -> bool {
+        self.line.method(&self.bytes) == "HEAD"
+    }
+
+    #[inline]
+    fn class(&self) -> (&str, &str) {
+        (self.line.method(&self.bytes), self.line.path(&self.bytes))
+    }
+
+    /// Nothing of the server's own kind takes a connection over: the sender sees that nobody waits.
+    fn offer(&mut self, _upgrade: OnUpgrade) {}
+}
+
+impl<B> sealed::Apart for Response<B> {
+    type Body = B;
+
+    #[inline]
+    fn into_parts(self) -> (ResponseHead, B) {
+        let (parts, body) = self.into_parts();
+        (ResponseHead::Http(parts), body)
+    }
+}
+
+impl<B> Reply for Response<B>
+where
+    B: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+}
+
+impl sealed::Apart for ZeroResponse {
+    type Body = ResponseBody;
+
+    #[inline]
+    fn into_parts(self) -> (ResponseHead, ResponseBody) {
+        ZeroResponse::into_parts(self)
+    }
+}
+
+impl Reply for ZeroResponse {
+    type Body = ResponseBody;
+}

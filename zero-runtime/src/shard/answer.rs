@@ -1,0 +1,73 @@
+//! Requests that are answered where they lie: no head is kept, no call queued, nothing copied.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::conn::ReadWait;
+use super::{BodyOf, Shard};
+use crate::driver::send_head;
+use crate::proto::h1::{BodyKind, Event, ParseError, RequestHead, is_valid_target};
+use crate::ring::Ring;
+use crate::service::{HttpService, MakeHttpService};
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// Answers the request whose head is `bytes` if all of its body is in `rest`, what came behind.
+    /// Returns how much of that was the body; `None` if the request is to be called with.
+    #[inline]
+    pub(super) fn answer_here(
+        &mut self,
+        key: Key,
+        head: &RequestHead,
+        bytes: &[u8],
+        rest: &[u8],
+    ) -> Option<usize> {
+        let body_bytes = match head.body {
+            BodyKind::None => 0,
+            BodyKind::Length(length) if length <= rest.len() as u64 && !head.expect_continue => {
+                length as usize
+            }
+            _ => return None,
+        };
+        let line = self.table.line();
+        if !is_valid_target(line.target(bytes)) {
+            self.handle_parse_error(key, ParseError::Target);
+            return Some(rest.len());
+        }
+        let conn = self.conns.get_mut(key)?;
+        let body = &rest[..body_bytes];
+        if body_bytes > 0 {
+            let event = |input| {
+                conn.h1
+                    .handle_input(&self.h1_limits, input, &mut self.table)
+                    .event
+            };
+            let events = [body, &[]].map(event);
+            debug_assert!(matches!(events, [Event::Data(_), Event::End]), "{events:?}");
+        }
+        conn.requests = conn.requests.saturating_add(1);
+        if self.limits.requests_per_connection_max == Some(conn.requests) {
+            conn.h1.close_after_response();
+        }
+        conn.wait_for(ReadWait::Nothing, super::NEVER);
+        self.counters.requests.add(1);
+        let service = conn.service.as_mut()?;
+        let is_head = line.method(bytes) == "HEAD";
+        let answered = catch_unwind(AssertUnwindSafe(|| service.answer(bytes, line, body)));
+        let Ok(response) = answered else {
+            self.handle_panic(key);
+            return Some(body_bytes);
+        };
+        let mut left: Option<BodyOf<M>> = None;
+        let sent = self.with_sink(key, |sink| {
+            left = send_head(response, is_head, sink)?;
+            Ok(())
+        });
+        match (sent, left) {
+            (Ok(()), None) => self.response_done(key),
+            (Ok(()), Some(body)) => self.send_here(key, body),
+            (Err(()), _) => self.fail_exchange(key),
+        }
+        Some(body_bytes)
+    }
+}

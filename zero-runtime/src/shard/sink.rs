@@ -1,0 +1,142 @@
+//! Where a response is written to: the connection's machine, and the bytes staged for its peer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, response};
+
+use super::Shard;
+use super::conn::Conn;
+use crate::driver::Sink;
+use crate::message::{Lines, ResponseHead};
+use crate::pool::write_buf::{Mark, WriteBuf};
+use crate::proto::date::DateCache;
+use crate::proto::h1::{self, BodyLength, RespondError, SendBody, SendMore};
+use crate::ring::Ring;
+use crate::service::MakeHttpService;
+use crate::slots::Key;
+use crate::worker::Spawn;
+
+/// Writes a response to a connection of this shard.
+pub(super) struct ShardSink<'a> {
+    pub(super) h1: &'a mut h1::Conn,
+    pub(super) out: &'a mut WriteBuf,
+    pub(super) date: &'a DateCache,
+    pub(super) maps: &'a mut Vec<HeaderMap>,
+    pub(super) window: usize,
+    pub(super) reason_phrase: fn(&Extensions) -> Option<&[u8]>,
+    /// Where the response begins in `out`, if it does there.
+    pub(super) begun: &'a mut Option<Mark>,
+    /// The response broke its own framing; nothing more can follow it.
+    pub(super) refused: bool,
+}
+
+impl ShardSink<'_> {
+    #[inline]
+    fn http_head(
+        &mut self,
+        mut parts: response::Parts,
+        length: BodyLength,
+    ) -> Result<SendBody, RespondError> {
+        let reason = match parts.extensions.is_empty() {
+            true => None,
+            false => (self.reason_phrase)(&parts.extensions),
+        };
+        let (h1, date) = (&mut *self.h1, self.date);
+        let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
+        if self.maps.len() < super::MAPS_MAX {
+            let mut map = std::mem::take(&mut parts.headers);
+            map.clear();
+            self.maps.push(map);
+        }
+        responded
+    }
+
+    /// What small body there is goes out behind its head at once.
+    #[inline]
+    fn lines_head(&mut self, lines: &Lines, length: BodyLength) -> Result<SendBody, RespondError> {
+        let payload = &lines.payload[..];
+        let length = match payload.is_empty() {
+            true => length,
+            false => BodyLength::Known(payload.len() as u64),
+        };
+        if lines.closes {
+            self.h1.close_after_response();
+        }
+        let (h1, date) = (&mut *self.h1, self.date);
+        let (status, has_date) = (lines.status, lines.has_date);
+        let body = h1.respond_lines(status, &lines.lines, has_date, length, date, self.out)?;
+        if !payload.is_empty() && body != SendBody::Nothing {
+            self.h1.send_slice(payload, self.out);
+            return Ok(SendBody::Nothing);
+        }
+        Ok(body)
+    }
+}
+
+impl Sink for ShardSink<'_> {
+    #[inline]
+    fn head(&mut self, head: ResponseHead, length: BodyLength) -> Result<bool, ()> {
+        *self.begun = Some(self.out.mark());
+        let responded = match head {
+            ResponseHead::Http(parts) => self.http_head(parts, length),
+            ResponseHead::Lines(lines) => self.lines_head(&lines, length),
+        };
+        responded
+            .map(|body| body != SendBody::Nothing)
+            .map_err(drop)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.out.len() < self.window
+    }
+
+    fn data(&mut self, data: Bytes) -> bool {
+        self.h1.send_data(data, self.out) == SendMore::More
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        if self.h1.finish(trailers.as_ref(), self.out).is_err() {
+            // What has not been sent of a response that breaks its promise is not sent at all.
+            if let Some(begun) = self.begun.take() {
+                self.out.rewind(begun);
+            }
+            self.refused = true;
+        }
+    }
+}
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// Lets `with` write to the connection's response. `Err` when the exchange must end.
+    pub(super) fn with_sink(
+        &mut self,
+        key: Key,
+        with: impl FnOnce(&mut ShardSink<'_>) -> Result<(), ()>,
+    ) -> Result<(), ()> {
+        let mut out = self.take_out(key);
+        let Some(Conn { h1, begun, .. }) = self.conns.get_mut(key) else {
+            return Err(());
+        };
+        let mut sink = ShardSink {
+            h1,
+            out: &mut out,
+            date: &self.date,
+            maps: &mut self.maps,
+            window: self.limits.response_window_bytes,
+            reason_phrase: M::reason_phrase,
+            begun,
+            refused: false,
+        };
+        // What is dropped in there is the application's, and may panic.
+        let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
+        let refused = sink.refused;
+        self.put_out(key, out);
+        if done.is_err() {
+            self.counters.handler_panics.add(1);
+        }
+        match done {
+            Ok(done) if !refused => done,
+            _ => Err(()),
+        }
+    }
+}
