@@ -39,9 +39,11 @@ mod endpoint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod message;
 mod pool;
 mod proto;
 mod ring;
+mod runtime;
 mod server;
 mod shard;
 #[cfg(test)]
@@ -59,8 +61,14 @@ pub use body::RequestBody;
 pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
 pub use endpoint::{IoParts, Listener};
 pub use error::{BodyError, BoxError};
+pub use http::StatusCode;
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;
+pub use message::{
+    BodyStream, BodyTooLarge, CollectError, Headers, HttpOwnedRequest, HttpRequest, InvalidHeader,
+    ResponseBody, SendBuffer, ZeroResponse,
+};
+pub use runtime::{ZeroRuntime, router, tower_http_compat};
 pub use server::Io;
 pub use socket2::SockRef;
 pub use stats::Stats;

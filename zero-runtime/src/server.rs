@@ -153,6 +153,12 @@ impl Io {
         self.add(Endpoint::unix(unix::adopt(listener)?)?.shared())
     }
 
+    /// The same, with the dispatch that a mode of serving needs.
+    pub(crate) fn with_dispatch(mut self, dispatch: Dispatch) -> Self {
+        self.limits.dispatch = dispatch;
+        self
+    }
+
     fn add(&mut self, endpoint: Endpoint) -> io::Result<EndpointId> {
         self.endpoints.push(endpoint);
         Ok(EndpointId(self.endpoints.len() - 1))
@@ -420,13 +426,13 @@ impl Start {
 }
 
 /// Says that a shard has ended, whichever way it ends.
-struct Ending<S> {
+struct Ending<S: HttpService> {
     lifecycle: Arc<Lifecycle>,
     links: Vec<Arc<Link<S>>>,
     _part: Part,
 }
 
-impl<S> Drop for Ending<S> {
+impl<S: HttpService> Drop for Ending<S> {
     fn drop(&mut self) {
         if thread::panicking() {
             let error = io::Error::other("a shard panicked; this is a bug in zero-runtime");

@@ -1,0 +1,144 @@
+//! [`ZeroRuntime`]: the engine without axum, in four modes.
+//!
+//! All four are services to the same shards; they differ in where a call runs and in what it borrows.
+//! Knows `Io` and services; knows nothing of shards.
+
+mod per_core;
+mod sync;
+mod tower;
+
+pub mod router;
+pub mod tower_http_compat;
+
+use std::future::Future;
+use std::io;
+
+use tower_service::Service;
+
+use crate::config::Dispatch;
+use crate::error::BoxError;
+use crate::lifecycle::ShutdownHandle;
+use crate::message::{HttpOwnedRequest, HttpRequest, ZeroResponse};
+use crate::server::Io;
+
+/// What [`ZeroRuntime::body_bytes_max`] is unless it is set, in bytes.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Serves handlers of the server's own request types, in one of four modes.
+///
+/// | mode | where a call runs | the request | for |
+/// |---|---|---|---|
+/// | [`run_sync`](Self::run_sync) | on the shard, at once | borrowed | answers from memory |
+/// | [`run_per_core`](Self::run_per_core) | on its shard, always | owned | state that is not shared between cores |
+/// | [`run_async`](Self::run_async) | on the tokio workers | owned | handlers that compute or block |
+/// | [`run_tower`](Self::run_tower) | as `Config::dispatch` says | owned | tower services and layers |
+///
+/// Each listens as [`Io::serve`] does, within the caller's multi-thread tokio runtime or one that is
+/// built, and stops by its [`ShutdownHandle`]. Handlers that want `http`'s types, or axum, are served
+/// by [`Io::serve`] and by `zero_axum::serve`.
+///
+/// ```no_run
+/// use zero_runtime::{Config, Io, ZeroResponse, ZeroRuntime};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut io = Io::new(Config::default())?;
+/// io.http_listen(([127, 0, 0, 1], 3000).into())?;
+/// let server = ZeroRuntime::new(io).run_sync(|request| match request.path() {
+///     "/" => ZeroResponse::ok().text("hello"),
+///     _ => ZeroResponse::not_found(),
+/// })?;
+/// server.wait()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ZeroRuntime {
+    io: Io,
+    body_bytes_max: usize,
+}
+
+impl ZeroRuntime {
+    /// Takes the listeners and limits of `io`.
+    pub fn new(io: Io) -> Self {
+        ZeroRuntime {
+            io,
+            body_bytes_max: BODY_BYTES_MAX,
+        }
+    }
+
+    /// How many bytes of a request's body [`run_sync`](Self::run_sync) collects before it calls the
+    /// handler; a longer body is answered with 413. Default: 2 MiB, as axum's extractors. In the other
+    /// modes the handler says how much it takes.
+    #[must_use]
+    pub fn body_bytes_max(mut self, bytes: usize) -> Self {
+        self.body_bytes_max = bytes;
+        self
+    }
+
+    /// Answers each request on its shard, at once, with a handler that borrows it.
+    ///
+    /// The fastest mode: a request that has arrived whole is answered where it lies, without a copy of
+    /// it or an allocation. A handler that takes long holds up all connections of its shard; one that
+    /// panics is answered for with a 500 and loses its own connection.
+    ///
+    /// # Errors
+    /// As [`Io::serve`].
+    pub fn run_sync<H>(self, handler: H) -> io::Result<ShutdownHandle>
+    where
+        H: Fn(HttpRequest<'_>) -> ZeroResponse + Send + Sync + 'static,
+    {
+        let make = sync::Make::new(handler, self.body_bytes_max);
+        self.io.with_dispatch(Dispatch::Inline).serve(make)
+    }
+
+    /// Calls handlers that stay on their shard from first poll to last: their futures need not be
+    /// `Send`, and what they share, `Rc` and `RefCell`, is their core's own.
+    ///
+    /// `handler_factory` is called once on each shard that gets a connection. Futures run within the
+    /// tokio runtime: its timers, sockets and `spawn` work, and wake the shard. A future that takes
+    /// long between two awaits holds up its shard. One whose client goes away is dropped, also with
+    /// `Disconnect::Detach`: there is nowhere else for it to run.
+    ///
+    /// # Errors
+    /// As [`Io::serve`].
+    pub fn run_per_core<F, H, R>(self, handler_factory: F) -> io::Result<ShutdownHandle>
+    where
+        F: Fn() -> H + Send + Sync + 'static,
+        H: Fn(HttpOwnedRequest) -> R + 'static,
+        R: Future<Output = ZeroResponse> + 'static,
+    {
+        let make = per_core::Make::new(handler_factory);
+        self.io.with_dispatch(Dispatch::Inline).serve(make)
+    }
+
+    /// Calls handlers on the workers of the tokio runtime, away from the shards: they may compute for
+    /// long, or block now and then.
+    ///
+    /// # Errors
+    /// As [`Io::serve`].
+    pub fn run_async<H, R>(self, handler: H) -> io::Result<ShutdownHandle>
+    where
+        H: Fn(HttpOwnedRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = ZeroResponse> + Send + 'static,
+    {
+        let make = tower::Make::new(tower::Handler::new(handler));
+        self.io.with_dispatch(Dispatch::Workers).serve(make)
+    }
+
+    /// Calls a tower service, where `Config::dispatch` says; a clone of it for each request, whose
+    /// `poll_ready` is waited for. Its future is kept as it is, without boxing.
+    ///
+    /// An error of the service is traced and answered with 500: put a layer around that makes a
+    /// response of it where another is wanted. Layers that must be shared between requests (a limit, a
+    /// buffer) are shared by their clones, as tower's are.
+    ///
+    /// # Errors
+    /// As [`Io::serve`].
+    pub fn run_tower<S>(self, service: S) -> io::Result<ShutdownHandle>
+    where
+        S: Service<HttpOwnedRequest, Response = ZeroResponse> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        self.io.serve(tower::Make::new(service))
+    }
+}
