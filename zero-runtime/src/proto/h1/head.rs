@@ -43,8 +43,7 @@ pub fn fill_head(
         .map_err(|_| ParseError::HeadTooLarge)?;
     for line in table.shown() {
         let name = names.get(line.name(&head))?;
-        let value =
-            trusted::header_value(head.slice(line.value.range())).ok_or(ParseError::Header)?;
+        let value = trusted::header_value(&head, line.value.range()).ok_or(ParseError::Header)?;
         headers
             .try_append(name, value)
             .map_err(|_| ParseError::HeadTooLarge)?;

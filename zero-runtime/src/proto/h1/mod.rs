@@ -1,8 +1,9 @@
 //! HTTP/1.1 as a server speaks it: the machine, its events, its limits.
 //!
-//! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `parse`,
-//! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard), `encode` and `send` its voice; `table` is where a head lies
-//! after parsing, and `head` makes a request of it.
+//! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `plain`, `parse`,
+//! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard),
+//! `encode` and `send` its voice; `table` is where a head lies after parsing, and `head` makes a request
+//! of it.
 //!
 //! A request: Head, then Body until its End, then Complete; a broken one is Closed. Its response: Due,
 //! then Body, then Complete. When both are complete the connection is Idle again or at its end.
@@ -16,6 +17,8 @@ mod framing;
 mod head;
 mod names;
 mod parse;
+mod plain;
+mod scan;
 mod send;
 mod table;
 mod target;
