@@ -543,7 +543,7 @@ pub(super) struct ShardSink<'a> {
 }
 
 impl Sink for ShardSink<'_> {
-    fn head(&mut self, mut parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
+    fn head(&mut self, parts: response::Parts, length: BodyLength) -> Result<bool, ()> {
         *self.begun = Some(self.out.mark());
         let reason = match parts.extensions.is_empty() {
             true => None,
@@ -551,8 +551,10 @@ impl Sink for ShardSink<'_> {
         };
         let (h1, date) = (&mut *self.h1, self.date);
         let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
+        let response::Parts {
+            headers: mut map, ..
+        } = parts;
         if self.maps.len() < super::MAPS_MAX {
-            let mut map = std::mem::take(&mut parts.headers);
             map.clear();
             self.maps.push(map);
         }

@@ -188,8 +188,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         let consumed = self.process(key, input);
         let rest = &input.bytes()[consumed..];
+        if rest.is_empty() {
+            return;
+        }
         if let Some(conn) = self.conns.get_mut(key)
-            && !rest.is_empty()
             && !conn.deaf
         {
             conn.carry.push(rest, &mut self.carries);
@@ -299,7 +301,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
         let parts = call.head.insert(h1::blank_head());
         if let Some(map) = self.maps.pop() {
-            parts.headers = map;
+            h1::lend_map(parts, map);
         }
         let shared = self.arena.copy(bytes);
         if let Err(error) = h1::fill_head(shared, &self.table, &mut self.names, parts) {

@@ -477,10 +477,13 @@ mod tests {
                 HeaderValue::from_static(value),
             )
         };
-        fields.iter().map(line).fold(HeaderMap::new(), |mut map, (name, value)| {
-            map.append(name, value);
-            map
-        })
+        fields
+            .iter()
+            .map(line)
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
     }
 
     /// Whether the short way was taken; it then leads where the long one does.
@@ -492,7 +495,10 @@ mod tests {
         };
         let announced = &mut Vec::new();
         let expected = encode_any(head, asked, &date, announced, &mut long);
-        assert_eq!(short.escape_ascii().to_string(), long.escape_ascii().to_string());
+        assert_eq!(
+            short.escape_ascii().to_string(),
+            long.escape_ascii().to_string()
+        );
         assert_eq!(Ok(promised), expected, "{head:?}");
         assert!(announced.is_empty());
         true
@@ -503,8 +509,18 @@ mod tests {
         let fields: &[&[(&str, &str)]] = &[
             &[],
             &[("content-type", "text/plain"), ("content-length", "13")],
-            &[("content-length", "5"), ("x-a", "1"), ("x-a", "2"), ("content-type", "")],
-            &[("set-cookie", "a"), ("set-cookie", "b"), ("upgrade", "c"), ("te", "trailers")],
+            &[
+                ("content-length", "5"),
+                ("x-a", "1"),
+                ("x-a", "2"),
+                ("content-type", ""),
+            ],
+            &[
+                ("set-cookie", "a"),
+                ("set-cookie", "b"),
+                ("upgrade", "c"),
+                ("te", "trailers"),
+            ],
             &[("content-length", "13"), ("content-length", "13")],
             &[("content-length", "not a number")],
             &[("transfer-encoding", "chunked")],
@@ -519,7 +535,12 @@ mod tests {
             BodyLength::Known(u64::MAX),
             BodyLength::Unknown,
         ];
-        let versions = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
+        let versions = [
+            Version::HTTP_10,
+            Version::HTTP_11,
+            Version::HTTP_2,
+            Version::HTTP_3,
+        ];
         let mut taken = 0;
         for code in (100..600).chain([999]) {
             for fields in fields {
@@ -527,7 +548,13 @@ mod tests {
                 for body in bodies {
                     for version in versions {
                         let status = StatusCode::from_u16(code).unwrap();
-                        let head = Head { status, version, reason: None, headers, body };
+                        let head = Head {
+                            status,
+                            version,
+                            reason: None,
+                            headers,
+                            body,
+                        };
                         taken += usize::from(is_plain(head, ASKED));
                     }
                 }
@@ -552,8 +579,20 @@ mod tests {
         let asked = |method| Asked { method, ..ASKED };
         assert!(!is_plain(head, asked(MethodKind::Head)));
         assert!(!is_plain(head, asked(MethodKind::Connect)));
-        assert!(!is_plain(head, Asked { keep_alive: false, ..ASKED }));
-        assert!(!is_plain(head, Asked { is_http_10: true, ..ASKED }));
+        assert!(!is_plain(
+            head,
+            Asked {
+                keep_alive: false,
+                ..ASKED
+            }
+        ));
+        assert!(!is_plain(
+            head,
+            Asked {
+                is_http_10: true,
+                ..ASKED
+            }
+        ));
         let reason = Some(&b"Fine"[..]);
         assert!(!is_plain(Head { reason, ..head }, ASKED));
     }

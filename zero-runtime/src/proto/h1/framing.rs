@@ -79,15 +79,15 @@ pub(super) fn frame(
         // Length and first letter: few other fields share both with one of these.
         let name = line.name(head);
         let first = name.first().map_or(0, |first| first | 0x20);
-        let value = line.value.of(head);
+        let value = || line.value.of(head);
         match (line.name_bytes, first) {
             (17, b't') if spells(name, b"transfer-encoding") => {
-                seen.transfer_encoding(value, table)?;
+                seen.transfer_encoding(value(), table)?;
             }
             (14, b'c') if spells(name, b"content-length") => {
-                seen.content_length(value, at, table)?;
+                seen.content_length(value(), at, table)?;
             }
-            (10, b'c') if spells(name, b"connection") => seen.connection(value),
+            (10, b'c') if spells(name, b"connection") => seen.connection(value()),
             (7, b'u') if spells(name, b"upgrade") => {
                 //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
                 //# A server MUST ignore an Upgrade header field that is received in an
@@ -95,13 +95,13 @@ pub(super) fn frame(
                 seen.upgrade = table.is_http_11;
             }
             (6, b'e') if spells(name, b"expect") => {
-                seen.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
+                seen.expect_continue = value().eq_ignore_ascii_case(b"100-continue");
             }
             (4, b'h') if is_strict && spells(name, b"host") => {
                 seen.host(head, line.value)?;
             }
             (2, b't') if spells(name, b"te") => {
-                seen.takes_trailers |= list_has(value, b"trailers");
+                seen.takes_trailers |= list_has(value(), b"trailers");
             }
             _ => {}
         }
@@ -250,7 +250,11 @@ fn spells<const BYTES: usize>(name: &[u8], lower: &[u8; BYTES]) -> bool {
         return false;
     };
     let differs = |(byte, lower): (&u8, &u8)| (byte | 0x20) ^ lower;
-    name.iter().zip(lower).map(differs).fold(0, |all, one| all | one) == 0
+    name.iter()
+        .zip(lower)
+        .map(differs)
+        .fold(0, |all, one| all | one)
+        == 0
 }
 
 /// Whether a comma-separated list has `token`, in any case. A list with a byte that is not printable

@@ -35,7 +35,7 @@ use crate::config::Conformance;
 
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::{blank_head, fill_head};
+pub use head::{blank_head, fill_head, lend_map};
 pub use names::NameTable;
 pub use table::HeadTable;
 

@@ -46,19 +46,18 @@ fn read_head(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Option<(
     if !is_in_order || target_bytes == 0 || target_bytes > limits.uri_bytes_max {
         return None;
     }
-    let (version, lines) = input[target_end..].split_first_chunk::<11>()?;
-    let is_http_11 = match version {
-        b" HTTP/1.1\r\n" => true,
-        b" HTTP/1.0\r\n" => false,
-        _ => return None,
-    };
+    let (version, rest) = input[target_end..].split_first_chunk::<8>()?;
+    let ([minor, line_end @ ..], lines) = rest.split_first_chunk::<3>()?;
+    if version != b" HTTP/1." || line_end != b"\r\n" || !matches!(minor, b'0' | b'1') {
+        return None;
+    }
     table.method_bytes = method_end as u32;
     table.target = Span {
         start: start as u32,
         bytes: target_bytes as u32,
     };
     table.has_fragment = false;
-    table.is_http_11 = is_http_11;
+    table.is_http_11 = *minor == b'1';
     let from = input.len() - lines.len();
     table.head_bytes = read_lines(limits, input, from, table)? as u32;
     Some(())

@@ -132,7 +132,10 @@ mod tests {
             for stop in 0..=len {
                 let mut input = vec![b'a'; len];
                 // Two of them: the first counts.
-                input[stop..].iter_mut().step_by(3).for_each(|byte| *byte = b':');
+                input[stop..]
+                    .iter_mut()
+                    .step_by(3)
+                    .for_each(|byte| *byte = b':');
                 for at in 0..=len {
                     let expected = (at..len).find(|&at| input[at] == b':');
                     let found = find_stop(WORDS, &input, at);

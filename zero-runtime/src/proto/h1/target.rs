@@ -6,8 +6,13 @@ use std::net::Ipv6Addr;
 use super::ParseError;
 use super::framing::MethodKind;
 use super::plain;
-use super::scan::find_stop;
+use super::scan::{Class, find_stop};
 use super::table::{HeadTable, Span};
+
+const DIGITS: Class = Class {
+    has_letters: false,
+    ranges: [(b'0', b'9'); 3],
+};
 
 /// Checks the target of the head that `table` describes, given its one and valid `Host`, if any.
 ///
@@ -147,7 +152,7 @@ pub(super) fn is_host_at(head: &[u8], span: Span) -> bool {
     match find_stop(plain::NAME, head, range.start) {
         Some(stop) if stop >= range.end => true,
         Some(stop) if head[stop] == b':' && stop > range.start => {
-            head[stop + 1..range.end].iter().all(u8::is_ascii_digit)
+            find_stop(DIGITS, head, stop + 1).is_some_and(|stop| stop >= range.end)
         }
         _ => is_host(span.of(head)),
     }

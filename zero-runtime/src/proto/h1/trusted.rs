@@ -57,7 +57,9 @@ mod tests {
                     let mut request = httparse::Request::new(&mut lines);
                     if let Ok(httparse::Status::Complete(_)) = request.parse(&head) {
                         let line = request.headers[0].value;
-                        assert!(header_value(&Bytes::copy_from_slice(line), 0..line.len()).is_some());
+                        assert!(
+                            header_value(&Bytes::copy_from_slice(line), 0..line.len()).is_some()
+                        );
                     }
                     for (before, behind) in AROUND {
                         let head = Bytes::from([before, &value[..], behind].concat());

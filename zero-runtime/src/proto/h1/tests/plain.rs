@@ -108,7 +108,11 @@ fn noise_leads_the_same_way() {
         ..H1Limits::default()
     };
     let mut random = XorShift(0x5eed_0004);
-    let pieces: Vec<&[u8]> = PLAIN.iter().chain(ODD).map(|head| head.as_bytes()).collect();
+    let pieces: Vec<&[u8]> = PLAIN
+        .iter()
+        .chain(ODD)
+        .map(|head| head.as_bytes())
+        .collect();
     let mut taken = 0;
     for _ in 0..60_000 {
         // The beginning of one and the end of another, and a byte or two changed.
@@ -137,5 +141,8 @@ fn limits_are_kept_to_the_byte() {
     assert!(!is_taken(&limits(2, 6), head));
     let long = [b"GET / HTTP/1.1\r\n", &[b'n'; 65_536][..], b": v\r\n\r\n"].concat();
     assert!(!is_taken(&H1Limits::default(), &long));
-    assert!(is_taken(&H1Limits::default(), &[&long[..16], &long[17..]].concat()));
+    assert!(is_taken(
+        &H1Limits::default(),
+        &[&long[..16], &long[17..]].concat()
+    ));
 }
