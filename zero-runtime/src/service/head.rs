@@ -58,7 +58,7 @@ impl sealed::Fill for request::Parts {
     fn fill(place: &mut Option<Self>, source: Source<'_>) -> Result<(), ParseError> {
         let parts = place.insert(h1::blank_head());
         if let Some(map) = source.maps.pop() {
-            parts.headers = map;
+            h1::lend_map(parts, map);
         }
         let shared = source.arena.copy(source.bytes);
         h1::fill_head(shared, source.table, source.names, parts)

@@ -189,8 +189,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         let consumed = self.process(key, input);
         let rest = &input.bytes()[consumed..];
+        if rest.is_empty() {
+            return;
+        }
         if let Some(conn) = self.conns.get_mut(key)
-            && !rest.is_empty()
             && !conn.deaf
         {
             conn.carry.push(rest, &mut self.carries);

@@ -109,7 +109,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.start_send(key, buf);
         }
         self.recycle(buf);
-        // There is room again: for the reply that waits for it, or for the next request.
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let is_wanted = conn.out.is_some()
+            || match conn.exchange {
+                Exchange::Detached(_) | Exchange::Local(_) => true,
+                Exchange::Idle => !conn.carry.is_empty(),
+                Exchange::Queued | Exchange::Calling => false,
+            };
+        if is_wanted {
+            self.use_room(key);
+        }
+    }
+
+    /// There is room again: for the reply that waits for it, for the next request, or for what is
+    /// staged.
+    fn use_room(&mut self, key: Key) {
         self.pull_reply(key);
         let waits = |conn: &Conn<R::Socket, M::Service>| {
             matches!(conn.exchange, Exchange::Idle) && !conn.carry.is_empty()
@@ -202,24 +218,36 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.leave(key, destination);
         }
         if !conn.h1.request_complete() {
-            // What has arrived of the body is skipped; a body that goes on costs the connection.
-            conn.h1.abandon_body();
-            conn.incoming = Incoming::Skipping;
-            self.process_carry(key);
+            self.skip_arrived(key);
         }
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        conn.incoming = Incoming::Nothing;
         match conn.h1.after_response() {
             Next::Keep => conn.wait_for(ReadWait::KeepAlive, keep_alive),
             // One attempt has been made to skip the rest: what has arrived was offered above.
             Next::Drain | Next::Close => return self.close_after_flush(key),
         }
-        if !conn.carry.is_empty() {
+        let (is_carrying, is_closed) = (!conn.carry.is_empty(), conn.read_closed);
+        if is_carrying {
             self.process_carry(key);
         }
-        self.close_if_unheard(key);
+        if is_carrying || is_closed {
+            self.close_if_unheard(key);
+        }
+    }
+
+    /// What has arrived of the body is skipped; a body that goes on costs the connection.
+    fn skip_arrived(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        conn.h1.abandon_body();
+        conn.incoming = Incoming::Skipping;
+        self.process_carry(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.incoming = Incoming::Nothing;
+        }
     }
 
     /// The peer has ended its side and nothing it asked is left to be answered.

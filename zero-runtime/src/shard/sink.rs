@@ -35,7 +35,7 @@ impl ShardSink<'_> {
     #[inline]
     fn http_head(
         &mut self,
-        mut parts: response::Parts,
+        parts: response::Parts,
         length: BodyLength,
     ) -> Result<SendBody, RespondError> {
         let reason = match parts.extensions.is_empty() {
@@ -44,8 +44,10 @@ impl ShardSink<'_> {
         };
         let (h1, date) = (&mut *self.h1, self.date);
         let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
+        let response::Parts {
+            headers: mut map, ..
+        } = parts;
         if self.maps.len() < super::MAPS_MAX {
-            let mut map = std::mem::take(&mut parts.headers);
             map.clear();
             self.maps.push(map);
         }

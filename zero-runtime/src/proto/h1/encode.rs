@@ -1,6 +1,8 @@
 //! Writes the head of a response. Knows status lines, fields and what frames a body; knows nothing
 //! of connections or of body bytes.
 
+mod plain;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
 
@@ -34,7 +36,7 @@ pub(super) struct Head<'a> {
 }
 
 /// What the head that was written has promised.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Promised {
     pub(super) framer: Framer,
     pub(super) keep_alive: bool,
@@ -51,12 +53,27 @@ pub(super) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<Promised, RespondError> {
     let before = out.len();
-    let encoded =
-        Encoder::start(head, asked, announced, out).and_then(|encoder| encoder.encode(date));
+    if let Some(promised) = plain::encode(head, asked, date, out) {
+        return Ok(promised);
+    }
+    out.truncate(before);
+    let encoded = encode_any(head, asked, date, announced, out);
     if encoded.is_err() {
         out.truncate(before);
     }
     encoded
+}
+
+/// Writes whatever is not [`plain`].
+#[inline(never)]
+fn encode_any(
+    head: Head<'_>,
+    asked: Asked,
+    date: &DateCache,
+    announced: &mut Vec<HeaderName>,
+    out: &mut Vec<u8>,
+) -> Result<Promised, RespondError> {
+    Encoder::start(head, asked, announced, out)?.encode(date)
 }
 
 struct Encoder<'a> {
@@ -152,7 +169,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn encode(mut self, date: &DateCache) -> Result<Promised, RespondError> {
         self.out
-            .reserve(128 + self.head.headers.len() * 48 + self.head.lines.len());
+            .reserve(plain::guess_bytes(self.head.headers) + self.head.lines.len());
         self.put_status_line();
         self.put_headers()?;
         self.put(&[self.head.lines]);
@@ -372,16 +389,9 @@ impl<'a> Encoder<'a> {
         self.asked.method == MethodKind::Connect && self.head.status.is_success()
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc9110#section-8.6
-    //# A server MUST NOT send a Content-Length header field in any response
-    //# with a status code of 1xx (Informational) or 204 (No Content).
     #[inline]
     fn may_have_length(&self) -> bool {
-        let status = self.head.status;
-        !self.is_tunnel()
-            && !status.is_informational()
-            && status != StatusCode::NO_CONTENT
-            && status != StatusCode::NOT_MODIFIED
+        !self.is_tunnel() && may_have_length(self.head.status)
     }
 
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
@@ -400,6 +410,16 @@ impl<'a> Encoder<'a> {
     fn may_be_chunked(&self) -> bool {
         self.version != Version::HTTP_10 && self.may_have_body()
     }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc9110#section-8.6
+//# A server MUST NOT send a Content-Length header field in any response
+//# with a status code of 1xx (Informational) or 204 (No Content).
+#[inline]
+fn may_have_length(status: StatusCode) -> bool {
+    !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
 }
 
 /// The status lines that are written often.
@@ -447,5 +467,148 @@ mod tests {
                 assert_eq!(line, format!("HTTP/1.1 {code} {reason}\r\n").as_bytes());
             }
         }
+    }
+
+    const ASKED: Asked = Asked {
+        method: MethodKind::Other,
+        is_http_10: false,
+        keep_alive: true,
+        takes_trailers: false,
+    };
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let line = |&(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        fields
+            .iter()
+            .map(line)
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    /// Whether the short way was taken; it then leads where the long one does.
+    fn is_plain(head: Head<'_>, asked: Asked) -> bool {
+        let date = DateCache::new();
+        let (mut short, mut long) = (b"before".to_vec(), b"before".to_vec());
+        let Some(promised) = plain::encode(head, asked, &date, &mut short) else {
+            return false;
+        };
+        let announced = &mut Vec::new();
+        let expected = encode_any(head, asked, &date, announced, &mut long);
+        assert_eq!(
+            short.escape_ascii().to_string(),
+            long.escape_ascii().to_string()
+        );
+        assert_eq!(Ok(promised), expected, "{head:?}");
+        assert!(announced.is_empty());
+        true
+    }
+
+    #[test]
+    fn plain_heads_are_written_as_any_others() {
+        let fields: &[&[(&str, &str)]] = &[
+            &[],
+            &[("content-type", "text/plain"), ("content-length", "13")],
+            &[
+                ("content-length", "5"),
+                ("x-a", "1"),
+                ("x-a", "2"),
+                ("content-type", ""),
+            ],
+            &[
+                ("set-cookie", "a"),
+                ("set-cookie", "b"),
+                ("upgrade", "c"),
+                ("te", "trailers"),
+            ],
+            &[("content-length", "13"), ("content-length", "13")],
+            &[("content-length", "not a number")],
+            &[("transfer-encoding", "chunked")],
+            &[("connection", "close")],
+            &[("date", "now")],
+            &[("trailer", "x-a")],
+        ];
+        let bodies = [
+            BodyLength::Empty,
+            BodyLength::Known(0),
+            BodyLength::Known(13),
+            BodyLength::Known(u64::MAX),
+            BodyLength::Unknown,
+        ];
+        let versions = [
+            Version::HTTP_10,
+            Version::HTTP_11,
+            Version::HTTP_2,
+            Version::HTTP_3,
+        ];
+        let mut taken = 0;
+        for code in (100..600).chain([999]) {
+            for fields in fields {
+                let headers = &headers(fields);
+                for body in bodies {
+                    for version in versions {
+                        let status = StatusCode::from_u16(code).unwrap();
+                        let head = Head {
+                            status,
+                            version,
+                            reason: None,
+                            headers,
+                            lines: b"x-line: 1\r\n",
+                            has_date: false,
+                            body,
+                        };
+                        taken += usize::from(is_plain(head, ASKED));
+                    }
+                }
+            }
+        }
+        // Of each of 21 known status codes that frame bodies: two versions of five bodies with two
+        // sets of fields without a length, and of three with as many that have one and its like.
+        assert_eq!(taken, 21 * 2 * (2 * 5 + 3 * 3));
+    }
+
+    #[test]
+    fn what_is_to_be_settled_is_not_plain() {
+        let map = &headers(&[("content-type", "text/plain")]);
+        let head = Head {
+            status: StatusCode::OK,
+            version: Version::HTTP_11,
+            reason: None,
+            headers: map,
+            lines: &[],
+            has_date: false,
+            body: BodyLength::Known(1),
+        };
+        assert!(is_plain(head, ASKED));
+        let dated = Head {
+            has_date: true,
+            ..head
+        };
+        assert!(!is_plain(dated, ASKED));
+        let asked = |method| Asked { method, ..ASKED };
+        assert!(!is_plain(head, asked(MethodKind::Head)));
+        assert!(!is_plain(head, asked(MethodKind::Connect)));
+        assert!(!is_plain(
+            head,
+            Asked {
+                keep_alive: false,
+                ..ASKED
+            }
+        ));
+        assert!(!is_plain(
+            head,
+            Asked {
+                is_http_10: true,
+                ..ASKED
+            }
+        ));
+        let reason = Some(&b"Fine"[..]);
+        assert!(!is_plain(Head { reason, ..head }, ASKED));
     }
 }

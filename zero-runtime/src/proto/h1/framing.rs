@@ -76,35 +76,32 @@ pub(super) fn frame(
     };
     for at in 0..table.lines.len() {
         let line = table.lines[at];
-        // Lengths first: few other fields have a name as long as one of these.
-        match line.name_bytes {
-            2 | 4 | 6 | 7 | 10 | 14 | 17 => {}
-            _ => continue,
-        }
-        let value = line.value.of(head);
+        // Length and first letter: few other fields share both with one of these.
         let name = line.name(head);
-        match line.name_bytes {
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                seen.transfer_encoding(value, table)?;
+        let first = name.first().map_or(0, |first| first | 0x20);
+        let value = || line.value.of(head);
+        match (line.name_bytes, first) {
+            (17, b't') if spells(name, b"transfer-encoding") => {
+                seen.transfer_encoding(value(), table)?;
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                seen.content_length(value, at, table)?;
+            (14, b'c') if spells(name, b"content-length") => {
+                seen.content_length(value(), at, table)?;
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            (10, b'c') if spells(name, b"connection") => seen.connection(value()),
+            (7, b'u') if spells(name, b"upgrade") => {
                 //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
                 //# A server MUST ignore an Upgrade header field that is received in an
                 //# HTTP/1.0 request.
                 seen.upgrade = table.is_http_11;
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                seen.expect_continue = value.eq_ignore_ascii_case(b"100-continue");
+            (6, b'e') if spells(name, b"expect") => {
+                seen.expect_continue = value().eq_ignore_ascii_case(b"100-continue");
             }
-            4 if is_strict && name.eq_ignore_ascii_case(b"host") => {
-                seen.host(value, line.value)?;
+            (4, b'h') if is_strict && spells(name, b"host") => {
+                seen.host(head, line.value)?;
             }
-            2 if name.eq_ignore_ascii_case(b"te") => {
-                seen.takes_trailers |= list_has(value, b"trailers");
+            (2, b't') if spells(name, b"te") => {
+                seen.takes_trailers |= list_has(value(), b"trailers");
             }
             _ => {}
         }
@@ -117,9 +114,9 @@ pub(super) fn frame(
 
 impl Seen {
     #[inline]
-    fn host(&mut self, value: &[u8], span: Span) -> Result<(), ParseError> {
+    fn host(&mut self, head: &[u8], span: Span) -> Result<(), ParseError> {
         match self.host.replace(span) {
-            None if target::is_host(value) => Ok(()),
+            None if target::is_host_at(head, span) => Ok(()),
             _ => Err(ParseError::Host),
         }
     }
@@ -243,6 +240,21 @@ impl Seen {
             takes_trailers: self.takes_trailers,
         })
     }
+}
+
+/// Whether a field's name is `lower`, letters and hyphens in lower case. The bit that tells cases apart
+/// makes a letter or a hyphen of nothing else that may be in a name.
+#[inline]
+fn spells<const BYTES: usize>(name: &[u8], lower: &[u8; BYTES]) -> bool {
+    let Ok(name) = <&[u8; BYTES]>::try_from(name) else {
+        return false;
+    };
+    let differs = |(byte, lower): (&u8, &u8)| (byte | 0x20) ^ lower;
+    name.iter()
+        .zip(lower)
+        .map(differs)
+        .fold(0, |all, one| all | one)
+        == 0
 }
 
 /// Whether a comma-separated list has `token`, in any case. A list with a byte that is not printable

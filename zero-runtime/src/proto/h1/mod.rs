@@ -1,8 +1,9 @@
 //! HTTP/1.1 as a server speaks it: the machine, its events, its limits.
 //!
-//! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `parse`,
-//! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard), `encode` and `send` its voice; `table` is where a head lies
-//! after parsing, and `head` makes a request of it.
+//! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `plain`, `parse`,
+//! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard),
+//! `encode` and `send` its voice; `table` is where a head lies after parsing, and `head` makes a request
+//! of it.
 //!
 //! A request: Head, then Body until its End, then Complete; a broken one is Closed. Its response: Due,
 //! then Body, then Complete. When both are complete the connection is Idle again or at its end.
@@ -17,6 +18,8 @@ mod head;
 mod line;
 mod names;
 mod parse;
+mod plain;
+mod scan;
 mod send;
 mod table;
 mod target;
@@ -33,7 +36,7 @@ use crate::config::Conformance;
 
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::{blank_head, fill_head};
+pub use head::{blank_head, fill_head, lend_map};
 pub use line::{Fields, RequestLine, is_valid_target};
 pub use names::NameTable;
 pub use table::HeadTable;

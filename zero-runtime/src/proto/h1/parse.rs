@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::table::{HeadTable, Line, Span};
-use super::{H1Limits, ParseError};
+use super::{H1Limits, ParseError, plain};
 
 /// Up to here an incomplete head is parsed again whenever more of it has come, so that an error shows
 /// at once; beyond, only when its end may have come, so that a dripping client costs no more.
@@ -60,6 +60,20 @@ pub(super) fn find_head(
     if seen > 0 && input.len() > REPARSE_BYTES_MAX && !at_limit && !may_end(input, seen) {
         return Ok(Found::Partial);
     }
+    if plain::read(limits, input, table) {
+        return Ok(Found::Head);
+    }
+    judge(limits, input, at_limit, table)
+}
+
+/// Has the last word on what is not [`plain`], or not whole.
+#[inline(never)]
+pub(super) fn judge(
+    limits: &H1Limits,
+    input: &[u8],
+    at_limit: bool,
+    table: &mut HeadTable,
+) -> Result<Found, ParseError> {
     match parse(limits, input, table) {
         Ok(Found::Head) => Ok(Found::Head),
         Ok(Found::Partial) if at_limit => Err(ParseError::HeadTooLarge),
@@ -89,7 +103,6 @@ fn refine(error: ParseError, input: &[u8]) -> Result<Found, ParseError> {
     Err(error)
 }
 
-#[inline]
 fn parse(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Result<Found, ParseError> {
     let lines_max = limits.headers_max.min(table.lines_max);
     if lines_max <= STACK_LINES {
@@ -103,7 +116,6 @@ fn parse(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Result<Found
     }
 }
 
-#[inline]
 fn parse_into<'b>(
     limits: &H1Limits,
     input: &'b [u8],
@@ -122,7 +134,6 @@ fn parse_into<'b>(
 }
 
 /// Notes where the parts of a complete head lie.
-#[inline]
 fn note(
     limits: &H1Limits,
     input: &[u8],
@@ -145,6 +156,7 @@ fn note(
     debug_assert_eq!(offset(input, method.as_bytes()), 0);
     table.method_bytes = method.len() as u32;
     table.target = span(target.as_bytes());
+    table.has_fragment = target.contains('#');
     table.is_http_11 = request.version == Some(1);
     table.head_bytes = head_bytes as u32;
     table.lines.clear();
@@ -163,7 +175,6 @@ fn note(
 }
 
 /// Where `part`, a slice of `input`, begins in it. Heads are shorter than 4 GiB.
-#[inline]
 fn offset(input: &[u8], part: &[u8]) -> u32 {
     if part.is_empty() {
         // It may lie anywhere.

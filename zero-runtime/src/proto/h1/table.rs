@@ -50,6 +50,8 @@ impl Line {
 pub struct HeadTable {
     pub(super) method_bytes: u32,
     pub(super) target: Span,
+    /// There is a `#` in the target.
+    pub(super) has_fragment: bool,
     pub(super) is_http_11: bool,
     pub(super) head_bytes: u32,
     /// At most `lines_max`, which is also its capacity.
@@ -63,6 +65,7 @@ impl HeadTable {
         HeadTable {
             method_bytes: 0,
             target: Span::default(),
+            has_fragment: false,
             is_http_11: false,
             head_bytes: 0,
             lines: Vec::with_capacity(headers_max),

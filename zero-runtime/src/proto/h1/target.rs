@@ -5,7 +5,14 @@ use std::net::Ipv6Addr;
 
 use super::ParseError;
 use super::framing::MethodKind;
+use super::plain;
+use super::scan::{Class, find_stop};
 use super::table::{HeadTable, Span};
+
+const DIGITS: Class = Class {
+    has_letters: false,
+    ranges: [(b'0', b'9'); 3],
+};
 
 /// Checks the target of the head that `table` describes, given its one and valid `Host`, if any.
 ///
@@ -27,7 +34,7 @@ pub(super) fn check(
     }
     let target = table.target.of(head);
     // No form has room for a fragment.
-    if target.contains(&b'#') {
+    if table.has_fragment {
         return Err(ParseError::Target);
     }
     match target {
@@ -135,6 +142,19 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             behind if behind.len() == value.len() => return is_bracketed_host(value),
             behind => return is_port(behind),
         }
+    }
+}
+
+/// The same of a part of a head, sooner told: nearly all are plain names, with or without a port.
+#[inline]
+pub(super) fn is_host_at(head: &[u8], span: Span) -> bool {
+    let range = span.range();
+    match find_stop(plain::NAME, head, range.start) {
+        Some(stop) if stop >= range.end => true,
+        Some(stop) if head[stop] == b':' && stop > range.start => {
+            find_stop(DIGITS, head, stop + 1).is_some_and(|stop| stop >= range.end)
+        }
+        _ => is_host(span.of(head)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Short stories about the machine: what a peer sends, what is made of it, what it is answered.
 
 mod pair;
+mod plain;
 mod random;
 mod reading;
 mod smuggling;

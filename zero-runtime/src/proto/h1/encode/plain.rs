@@ -1,0 +1,102 @@
+//! Writes the head of nearly every response without the encoder's deliberations. Knows the case in which
+//! there is nothing to settle; whatever else a head says is the encoder's.
+
+use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use super::{Asked, Head, Promised, may_have_length, status_line};
+use crate::proto::date::DateCache;
+use crate::proto::h1::BodyLength;
+use crate::proto::h1::framing::MethodKind;
+use crate::proto::h1::send::Framer;
+
+/// So much room is made for a head: enough for values of common length.
+#[inline]
+pub(super) fn guess_bytes(headers: &HeaderMap) -> usize {
+    128 + headers.len() * 48
+}
+
+/// Writes a head to a peer that is kept and whose request asks for nothing unusual. `None` if the
+/// response does; some of it may then be written.
+#[inline]
+pub(super) fn encode(
+    head: Head<'_>,
+    asked: Asked,
+    date: &DateCache,
+    out: &mut Vec<u8>,
+) -> Option<Promised> {
+    let is_plain = asked.keep_alive
+        && !asked.is_http_10
+        && asked.method == MethodKind::Other
+        && matches!(head.version, Version::HTTP_11 | Version::HTTP_2)
+        && head.reason.is_none()
+        && !head.has_date
+        && may_have_length(head.status);
+    if !is_plain {
+        return None;
+    }
+    out.reserve(guess_bytes(head.headers) + head.lines.len());
+    match head.status.as_u16() {
+        // Its length is known here.
+        200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
+        _ => out.extend_from_slice(status_line(head.status)?),
+    }
+    let mut has_length = false;
+    for (name, value) in head.headers {
+        match *name {
+            header::CONTENT_LENGTH => {
+                // The first of several counts, or none, which the encoder knows.
+                if has_length || !matches!(head.body, BodyLength::Known(_)) {
+                    return None;
+                }
+                has_length = true;
+                put_known(out, b"content-length: ", value);
+            }
+            header::CONTENT_TYPE => put_known(out, b"content-type: ", value),
+            header::CONNECTION | header::DATE | header::TRAILER | header::TRANSFER_ENCODING => {
+                return None;
+            }
+            _ => put_line(out, name, value),
+        }
+    }
+    out.extend_from_slice(head.lines);
+    let framer = match head.body {
+        BodyLength::Known(bytes) => Framer::Length(bytes),
+        BodyLength::Empty => Framer::Length(0),
+        BodyLength::Unknown => Framer::Chunked,
+    };
+    match framer {
+        _ if has_length => {}
+        Framer::Length(0) => out.extend_from_slice(b"content-length: 0\r\n"),
+        Framer::Length(bytes) => {
+            let mut digits = itoa::Buffer::new();
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(digits.format(bytes).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Framer::Chunked | Framer::UntilClose => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+    }
+    out.extend_from_slice(date.last_line());
+    Some(Promised {
+        framer,
+        keep_alive: true,
+    })
+}
+
+/// A line whose name is written out, with what follows it.
+#[inline]
+fn put_known<const BYTES: usize>(out: &mut Vec<u8>, name: &[u8; BYTES], value: &HeaderValue) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[inline]
+fn put_line(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
