@@ -68,6 +68,8 @@ pub use message::{
     BodyStream, BodyTooLarge, CollectError, Headers, HttpOwnedRequest, HttpRequest, InvalidHeader,
     ResponseBody, SendBuffer, ZeroResponse,
 };
+#[doc(hidden)]
+pub use pool::copies::{Copied, Copies};
 pub use runtime::{ZeroRuntime, router, tower_http_compat};
 pub use server::Io;
 pub use socket2::SockRef;

@@ -11,6 +11,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::body::RequestBody;
 use crate::error::{BodyError, BoxError};
+use crate::pool::copies::{self, Copied};
 
 /// The body of a request that had not arrived when its handler was called.
 ///
@@ -58,6 +59,7 @@ impl BodyStream {
             if data.len() > bytes_max - all.len() {
                 return Err(CollectError::TooLarge(BodyTooLarge { bytes_max }));
             }
+            copies::note(Copied::BodyGathered);
             all.extend_from_slice(&data);
         }
         Ok(all.freeze())

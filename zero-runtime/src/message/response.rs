@@ -10,6 +10,7 @@ use http_body::Body;
 
 use super::{ResponseBody, SendBuffer};
 use crate::error::BoxError;
+use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::COPY_BYTES_MAX;
 
 /// A response for the server's own modes.
@@ -295,6 +296,7 @@ impl ZeroResponse {
     fn payload(mut self, content_type: &'static str, payload: &[u8]) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
+        copies::note(Copied::Text);
         lines.payload.extend_from_slice(payload);
         lines.default_type = Some(content_type);
         self.body = ResponseBody::EMPTY;

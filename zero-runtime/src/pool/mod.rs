@@ -1,5 +1,6 @@
 //! Buffers that are reused: nothing here is given back to the allocator while a shard runs.
 
 pub mod arena;
+pub mod copies;
 pub mod region;
 pub mod write_buf;

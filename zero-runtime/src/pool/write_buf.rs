@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::copies::{self, Copied};
+
 /// Bodies up to this size are copied behind their head: one flat send is cheaper than a vector.
 pub const COPY_BYTES_MAX: usize = 4096;
 
@@ -90,6 +92,7 @@ impl WriteBuf {
     #[inline]
     pub fn put_bytes(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY_BYTES_MAX {
+            copies::note(Copied::Joined);
             return self.put_slice(&bytes);
         }
         self.unsent += bytes.len();

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Response, request};
 use crate::error::BoxError;
 use crate::message::{OwnedHead, ResponseBody, ResponseHead, ZeroResponse};
 use crate::pool::arena::Arena;
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, HeadTable, NameTable, ParseError};
 use crate::upgrade::OnUpgrade;
 
@@ -60,6 +61,7 @@ impl sealed::Fill for request::Parts {
         if let Some(map) = source.maps.pop() {
             h1::lend_map(parts, map);
         }
+        copies::note(Copied::HeadKept);
         let shared = source.arena.copy(source.bytes);
         h1::fill_head(shared, source.table, source.names, parts)
     }
@@ -84,9 +86,10 @@ impl sealed::Fill for OwnedHead {
     fn fill(place: &mut Option<Self>, source: Source<'_>) -> Result<(), ParseError> {
         let line = source.table.line();
         // An authority has been checked to the standard's grammar, or is `into_http`'s to refuse.
-        if !h1::is_valid_target(line.target(source.bytes)) {
+        if !line.has_valid_target(source.bytes) {
             return Err(ParseError::Target);
         }
+        copies::note(Copied::HeadKept);
         *place = Some(OwnedHead {
             bytes: source.arena.copy(source.bytes),
             line,
@@ -96,7 +99,7 @@ impl sealed::Fill for OwnedHead {
 
     #[inline]
     fn is_head(&self) -> bool {
-        self.line.method(&self.bytes) == "HEAD"
+        self.line.is_head(&self.bytes)
     }
 
     #[inline]

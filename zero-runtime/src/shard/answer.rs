@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::conn::ReadWait;
 use super::{BodyOf, Shard};
 use crate::driver::send_head;
-use crate::proto::h1::{BodyKind, Event, ParseError, RequestHead, is_valid_target};
+use crate::proto::h1::{BodyKind, Event, ParseError, RequestHead};
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
@@ -30,7 +30,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             _ => return None,
         };
         let line = self.table.line();
-        if !is_valid_target(line.target(bytes)) {
+        if !line.has_valid_target(bytes) {
             self.handle_parse_error(key, ParseError::Target);
             return Some(rest.len());
         }
@@ -52,7 +52,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.wait_for(ReadWait::Nothing, super::NEVER);
         self.counters.requests.add(1);
         let service = conn.service.as_mut()?;
-        let is_head = line.method(bytes) == "HEAD";
+        let is_head = line.is_head(bytes);
         let answered = catch_unwind(AssertUnwindSafe(|| service.answer(bytes, line, body)));
         let Ok(response) = answered else {
             self.handle_panic(key);

@@ -9,6 +9,7 @@ use super::conn::{Carry, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::config::Disconnect;
 use crate::lifecycle::Phase;
+use crate::pool::copies::{self, Copied};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
@@ -158,6 +159,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         self.counters.connections_open.decrement();
         self.counters.connections_handed_over.add(1);
+        copies::note(Copied::ReadAhead);
         let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
         let upgraded = self.ring.release(conn.socket);
         let place = self.away.place(conn.ticket);

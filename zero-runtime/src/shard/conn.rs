@@ -15,6 +15,8 @@ use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
 use crate::driver::Driver;
 use crate::error::BoxError;
+use crate::pool::arena::Arena;
+use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
 use crate::service::HttpService;
@@ -265,6 +267,7 @@ impl Carry {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
         }
+        copies::note(Copied::Carried);
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -299,24 +302,37 @@ pub(super) enum Collected {
 }
 
 impl Collected {
-    /// Appends a piece: `share` makes a single one shared, `expected` bytes are made room for
-    /// when more follow.
-    pub(super) fn push(&mut self, piece: &[u8], expected: usize, share: impl FnOnce() -> Bytes) {
+    /// Appends a piece; `whole` is the same, shared, where that costs nothing. `expected` bytes are
+    /// made room for when more follow.
+    pub(super) fn push(
+        &mut self,
+        piece: &[u8],
+        whole: Option<Bytes>,
+        expected: usize,
+        arena: &mut Arena,
+    ) {
         match self {
-            Collected::Nothing if piece.len() >= expected => *self = Collected::Piece(share()),
+            Collected::Nothing if piece.len() >= expected => {
+                *self = Collected::Piece(whole.unwrap_or_else(|| {
+                    copies::note(Copied::BodyKept);
+                    arena.copy(piece)
+                }));
+                return;
+            }
             Collected::Nothing => {
-                let mut bytes = BytesMut::with_capacity(expected);
+                let mut bytes = arena.room(expected);
                 bytes.extend_from_slice(piece);
                 *self = Collected::Pieces(bytes);
             }
             Collected::Piece(first) => {
-                let mut bytes = BytesMut::with_capacity(expected.max(first.len() + piece.len()));
+                let mut bytes = arena.room(expected.max(first.len() + piece.len()));
                 bytes.extend_from_slice(first);
                 bytes.extend_from_slice(piece);
                 *self = Collected::Pieces(bytes);
             }
             Collected::Pieces(bytes) => bytes.extend_from_slice(piece),
         }
+        copies::note(Copied::BodyGathered);
     }
 
     /// Takes the buffer out if it has room for more of the body; makes one for `expected` bytes
@@ -365,12 +381,12 @@ mod tests {
 
     #[test]
     fn a_body_collects_into_one_piece() {
-        let share = |piece: &'static [u8]| move || Bytes::from_static(piece);
+        let mut arena = Arena::new();
         let mut collected = Collected::default();
-        collected.push(b"ab", 2, share(b"ab"));
+        collected.push(b"ab", Some(Bytes::from_static(b"ab")), 2, &mut arena);
         assert!(matches!(collected, Collected::Piece(_)));
-        collected.push(b"cd", 0, share(b"cd"));
-        collected.push(b"ef", 0, share(b"ef"));
+        collected.push(b"cd", None, 0, &mut arena);
+        collected.push(b"ef", None, 0, &mut arena);
         assert_eq!(collected.into_bytes(), "abcdef");
         assert_eq!(Collected::default().into_bytes(), "");
     }

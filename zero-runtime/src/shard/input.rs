@@ -9,6 +9,7 @@ use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, St
 use super::deadline::after;
 use super::{Exchange, HeadOf, PendingCall, Shard};
 use crate::error::BodyError;
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::ring::Ring;
 use crate::service::sealed::Fill;
@@ -363,11 +364,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         conn.body_span.bytes += piece.len() as u64;
-        let arena = &mut self.arena;
-        let share = || whole.unwrap_or_else(|| arena.copy(piece));
         match &mut conn.incoming {
             Incoming::Nothing | Incoming::Skipping => {}
-            Incoming::Streaming { sender, .. } => sender.data(share()),
+            Incoming::Streaming { sender, .. } => {
+                sender.data(whole.unwrap_or_else(|| {
+                    copies::note(Copied::BodyKept);
+                    self.arena.copy(piece)
+                }));
+            }
             incoming => {
                 let call = match incoming {
                     Incoming::Parked(call) => call,
@@ -378,7 +382,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 };
                 let window = self.limits.request_window_bytes;
                 let expected = call.kind.length().unwrap_or(0).min(window as u64) as usize;
-                call.body.push(piece, expected, share);
+                call.body.push(piece, whole, expected, &mut self.arena);
             }
         }
     }

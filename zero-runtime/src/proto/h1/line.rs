@@ -4,6 +4,8 @@
 
 use http::Version;
 
+use super::scan::{Class, find_stop};
+
 /// Where the parts of a request line lie, counted from the head's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLine {
@@ -28,7 +30,17 @@ impl RequestLine {
     /// The method, as it was sent.
     #[inline]
     pub fn method(self, head: &[u8]) -> &str {
-        text(&head[..self.method_bytes as usize])
+        match &head[..self.method_bytes as usize] {
+            b"GET" => "GET",
+            b"POST" => "POST",
+            method => text(method),
+        }
+    }
+
+    /// Whether the method is HEAD.
+    #[inline]
+    pub fn is_head(self, head: &[u8]) -> bool {
+        head[..self.method_bytes as usize] == *b"HEAD"
     }
 
     /// The request target, as it was sent.
@@ -98,11 +110,25 @@ fn origin(target: &str) -> Option<&str> {
     Some(&rest[end..])
 }
 
-/// Whether `http::Uri` takes these bytes for a path and a query.
-///
-/// Wider than the standard's grammar, as `http` is: requests of either kind are refused alike.
-#[inline]
-pub fn is_valid_target(target: &[u8]) -> bool {
+/// What `http` takes in a path and in a query; a path ends at its `?`.
+const PLAIN: Class = Class {
+    has_letters: true,
+    ranges: [(b'$', b';'), (b'=', b'='), (b'?', b'_')],
+};
+
+impl RequestLine {
+    /// Whether `http::Uri` takes the target for a path and a query.
+    ///
+    /// Wider than the standard's grammar, as `http` is: requests of either kind are refused alike.
+    #[inline]
+    pub fn has_valid_target(self, head: &[u8]) -> bool {
+        let start = self.target_start as usize;
+        let end = start + usize::from(self.target_bytes);
+        find_stop(PLAIN, head, start) == Some(end) || is_valid_target(&head[start..end])
+    }
+}
+
+fn is_valid_target(target: &[u8]) -> bool {
     let (path, query) = match memchr::memchr(b'?', target) {
         Some(at) => target.split_at(at),
         None => (target, &[][..]),
@@ -257,6 +283,13 @@ mod tests {
                     let uri = Uri::try_from(&target[..]);
                     let shown = String::from_utf8_lossy(&target);
                     assert_eq!(is_valid_target(&target), uri.is_ok(), "{shown} {byte:x}");
+                    let line = RequestLine::of(3, target.len() as u16, Version::HTTP_11);
+                    let head = [b"GET ", &target[..], b" HTTP/1.1\r\n\r\n"].concat();
+                    assert_eq!(
+                        line.has_valid_target(&head),
+                        uri.is_ok(),
+                        "{shown} {byte:x}"
+                    );
                 }
             }
         }

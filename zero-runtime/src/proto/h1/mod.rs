@@ -37,7 +37,7 @@ use crate::config::Conformance;
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
 pub use head::{blank_head, fill_head, lend_map};
-pub use line::{Fields, RequestLine, is_valid_target};
+pub use line::{Fields, RequestLine};
 pub use names::NameTable;
 pub use table::HeadTable;
 

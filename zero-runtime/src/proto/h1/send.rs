@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 
 use super::{SendMore, ShortBody};
+use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::{COPY_BYTES_MAX, WriteBuf};
 
 /// What frames the body.
@@ -61,6 +62,7 @@ fn put_chunk(data: Bytes, out: &mut WriteBuf) {
         out.put_bytes(data);
         return out.put_slice(b"\r\n");
     }
+    copies::note(Copied::Joined);
     out.write_flat(|flat| {
         flat.reserve(line.len() + data.len() + 2);
         flat.extend_from_slice(line);

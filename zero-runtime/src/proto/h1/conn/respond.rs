@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, response};
 
 use super::{Conn, Reading, Writing};
+use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::encode::{self, Asked, Head};
@@ -122,6 +123,7 @@ impl Conn {
             "{:?}",
             self.writing
         );
+        copies::note(Copied::Joined);
         out.put_slice(data);
         self.writing = Writing::Complete;
     }

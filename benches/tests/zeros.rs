@@ -1,0 +1,122 @@
+//! The modes of `ZeroRuntime` take nothing from the heap: not one allocation in ten thousand requests.
+//!
+//! One test, for the counts are the process's: a second test, or its start, would be counted too.
+#![cfg(feature = "zero")]
+
+use std::net::SocketAddr;
+
+use zero_bench::alloc::{AllocCount, CountingAlloc};
+use zero_bench::client::Client;
+use zero_runtime::router::{Params, Router};
+use zero_runtime::{
+    Config, HttpOwnedRequest, HttpRequest, Io, ShutdownHandle, ZeroResponse, ZeroRuntime,
+};
+
+#[global_allocator]
+static ALLOCATOR: CountingAlloc = CountingAlloc;
+
+/// Requests before counting: buffers, pools and classes settle.
+const WARM_UP: usize = 1024;
+const REQUESTS: usize = 10_000;
+/// Requests sent at once in the second run.
+const PIPELINE: usize = 16;
+
+const GET: &str = "GET /plaintext HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// Twelve fields, four of them of nobody's standard.
+const FIELDS: &str = "GET /plaintext?a=b HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a browser\r\n\
+    Accept: text/html\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\nCookie: a=b\r\n\
+    Referer: http://localhost/\r\nCache-Control: no-cache\r\nX-Request-Start: 1\r\n\
+    X-Tenant-Of-Ours: acme\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+    X-Feature-Flags-And-More: one,two,three\r\n\r\n";
+
+fn post() -> String {
+    let body = "0123456789abcdef".repeat(64);
+    format!("POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1024\r\n\r\n{body}")
+}
+
+fn app(request: HttpRequest<'_>) -> ZeroResponse {
+    match request.path() {
+        "/plaintext" => {
+            let tenant = request.header("x-tenant-of-ours").unwrap_or("nobody");
+            ZeroResponse::ok()
+                .text("Hello, World!")
+                .header("x-tenant", tenant)
+        }
+        "/echo" => {
+            let mut echo = zero_runtime::SendBuffer::with_capacity(request.body().len());
+            echo.put_slice(request.body());
+            ZeroResponse::ok().buffer(echo)
+        }
+        _ => ZeroResponse::not_found(),
+    }
+}
+
+fn router() -> Router {
+    let here = |request: HttpRequest<'_>, _: &Params<'_, '_>| app(request);
+    Router::new().get("/plaintext", here).post("/echo", here)
+}
+
+fn listening() -> (ZeroRuntime, SocketAddr) {
+    let mut io = Io::new(Config::default().shards(1)).expect("io_uring");
+    let endpoint = io.http_listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let addr = io.local_addr(endpoint).unwrap();
+    (ZeroRuntime::new(io), addr)
+}
+
+#[test]
+fn no_mode_takes_anything_from_the_heap() {
+    let (sync, at_sync) = listening();
+    let (per_core, at_per_core) = listening();
+    let (tower, at_tower) = listening();
+    let local = || async |request: HttpOwnedRequest| app(request.as_request());
+    let modes: [(&str, ShutdownHandle, SocketAddr); 3] = [
+        ("run_sync", sync.run_sync(app).unwrap(), at_sync),
+        (
+            "run_per_core",
+            per_core.run_per_core(local).unwrap(),
+            at_per_core,
+        ),
+        (
+            "run_tower + router",
+            tower.run_tower(router()).unwrap(),
+            at_tower,
+        ),
+    ];
+    let requests = [
+        ("GET", GET.to_owned()),
+        ("12 fields", FIELDS.to_owned()),
+        ("POST 1 KiB", post()),
+    ];
+    for (mode, _handle, addr) in &modes {
+        for (request, bytes) in &requests {
+            for pipeline in [1, PIPELINE] {
+                let taken = count(*addr, bytes, pipeline);
+                eprintln!("{mode}, {request} x{pipeline}: {taken:?}");
+                assert_eq!(
+                    taken,
+                    AllocCount::default(),
+                    "{mode}, {request} x{pipeline}"
+                );
+            }
+        }
+    }
+}
+
+/// What the process takes for all requests after the warm-up; the client takes nothing.
+fn count(addr: SocketAddr, request: &str, pipeline: usize) -> AllocCount {
+    let requests = request.as_bytes().repeat(pipeline);
+    let mut client = Client::connect(addr).unwrap();
+    let mut exchange = |count: usize| {
+        for _ in 0..count / pipeline {
+            client.send(&requests).unwrap();
+            for _ in 0..pipeline {
+                client.receive().unwrap();
+            }
+        }
+    };
+    exchange(WARM_UP);
+    let before = AllocCount::now();
+    exchange(REQUESTS);
+    AllocCount::now().since(before)
+}
