@@ -275,7 +275,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Event::NeedMore | Event::Blocked => return Progress::Waits,
             Event::Head(head) => {
                 let range = head.range.start + from..head.range.end + from;
+                let is_all = range.end == input.bytes().len() && head.body == h1::BodyKind::None;
                 self.handle_head(key, &head, &input.bytes()[range]);
+                if is_all {
+                    return Progress::Waits;
+                }
             }
             Event::Data(range) => {
                 let range = range.start + from..range.end + from;

@@ -52,8 +52,10 @@ pub fn fill_head(
     }
     // Last, so that the target takes over the handle the values were shared from.
     let target = narrow(head, table.target.range());
-    let uri = Uri::from_maybe_shared(target).map_err(|_| ParseError::Target)?;
-    put_in_blank(&mut parts.uri, uri);
+    match Uri::from_maybe_shared(target) {
+        Ok(uri) => put_in_blank(&mut parts.uri, uri),
+        Err(_) => return Err(ParseError::Target),
+    }
     Ok(())
 }
 

@@ -23,10 +23,10 @@ pub(super) const NAME: Class = Class {
     ranges: [(b'0', b'9'), (b'-', b'.'), (b'_', b'_')],
 };
 
-/// All that may be in a value.
+/// All that may be in a value, but for the tab.
 pub(super) const VALUE: Class = Class {
     has_letters: false,
-    ranges: [(b'\t', b'\t'), (b' ', b'~'), (0x80, 0xff)],
+    ranges: [(b' ', b'~'), (0x80, 0xff), (0x80, 0xff)],
 };
 
 /// Notes in `table` where the parts of the head at the start of `input` lie. False if this is not whole,

@@ -27,8 +27,8 @@ pub(super) fn header_value(head: &Bytes, range: Range<usize>) -> Option<HeaderVa
 fn is_valid(head: &[u8], range: &Range<usize>) -> bool {
     // The line ends behind the value: the stop is nearly always there.
     match find_stop(VALUE, head, range.start) {
-        Some(stop) => stop >= range.end,
-        None => is_valid_value(&head[range.clone()]),
+        Some(stop) if stop >= range.end => true,
+        _ => is_valid_value(&head[range.clone()]),
     }
 }
 
