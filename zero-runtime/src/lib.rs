@@ -39,6 +39,7 @@ mod endpoint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod phase;
 mod pool;
 mod proto;
 mod ring;
@@ -61,6 +62,7 @@ pub use endpoint::{IoParts, Listener};
 pub use error::{BodyError, BoxError};
 pub use lifecycle::{Backend, Serving, ShutdownHandle};
 pub use limits::Limits;
+pub use phase::Draining;
 pub use server::Io;
 pub use socket2::SockRef;
 pub use stats::Stats;
