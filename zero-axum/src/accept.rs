@@ -16,6 +16,7 @@ use zero_runtime::lifecycle::{Lifecycle, Part, Phase};
 use zero_runtime::service::Made;
 
 use crate::app::{AppService, Application};
+use crate::cut::CutOff;
 use crate::incoming::IncomingStream;
 use crate::make::MakeForStream;
 
@@ -63,7 +64,7 @@ where
         drop(listener);
         loop {
             tokio::select! {
-                () = until(&lifecycle, Phase::Terminating) => break,
+                () = lifecycle.until(Phase::Terminating) => break,
                 ended = connections.join_next() => match ended {
                     Some(ended) => log_panic(ended),
                     None => break,
@@ -79,7 +80,7 @@ where
         &mut self,
         connections: &mut JoinSet<()>,
     ) -> Option<(L::Io, L::Addr, OwnedSemaphorePermit)> {
-        let mut draining = pin!(until(&self.lifecycle, Phase::Draining));
+        let mut draining = pin!(self.lifecycle.until(Phase::Draining));
         // Polled to its end: there may be a handshake in it, which must not be dropped half way.
         let mut accepted = pin!(accept(&mut self.listener, &self.places));
         loop {
@@ -110,7 +111,7 @@ where
                 Made::Later(service) => tokio::select! {
                     made = service => made,
                     // No request has been read: there is nothing to finish.
-                    () = until(&lifecycle, Phase::Draining) => return,
+                    () = lifecycle.until(Phase::Draining) => return,
                 },
             };
             let served = match made {
@@ -142,20 +143,14 @@ async fn serve_http<A: Application>(
     lifecycle: &Lifecycle,
 ) -> Result<(), BoxError> {
     let service = TowerToHyperService::new(service);
+    let io = CutOff::new(io, lifecycle.guest());
     let mut served = pin!(http.serve_connection_with_upgrades(TokioIo::new(io), service));
     tokio::select! {
         ended = served.as_mut() => return ended,
-        () = until(lifecycle, Phase::Draining) => {}
+        () = lifecycle.until(Phase::Draining) => {}
     }
     served.as_mut().graceful_shutdown();
     served.await
-}
-
-/// Waits until the server is in `phase`, or past it.
-pub(crate) async fn until(lifecycle: &Lifecycle, phase: Phase) {
-    let mut phases = lifecycle.watch();
-    // The sender lives in `lifecycle`, so waiting cannot fail.
-    let _ = phases.wait_for(|now| *now >= phase).await;
 }
 
 fn log_panic(ended: Result<(), JoinError>) {

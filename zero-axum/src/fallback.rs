@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use zero_runtime::lifecycle::{Backend, Lifecycle, RuntimeRef, ShutdownHandle};
+use zero_runtime::lifecycle::{Backend, Lifecycle, Phases, RuntimeRef, ShutdownHandle};
 use zero_runtime::limits::Limits;
 use zero_runtime::service::ConnInfo;
 use zero_runtime::{EndpointId, IoParts, Listener, LocalAddr, PeerCred, Tap};
@@ -35,7 +35,7 @@ where
     M: MakeForStream<Service = AppService<A>>,
     A: Application,
 {
-    let mut server = HyperServer::new(&io.limits)?;
+    let mut server = HyperServer::new(io.phases, &io.limits)?;
     let runtime = server.lifecycle.runtime().clone();
     // Tokio registers sockets with the runtime that is entered.
     let entered = runtime.handle().enter();
@@ -73,7 +73,7 @@ where
     M: MakeForStream<Service = AppService<A>>,
     A: Application,
 {
-    let mut server = HyperServer::new(limits)?;
+    let mut server = HyperServer::new(Phases::new(), limits)?;
     let local_addr = listener.local_addr().ok();
     let local_addr = local_addr.and_then(|addr| any_local_addr(&addr));
     let tcp_addr = local_addr.as_ref().and_then(|addr| addr.tcp().ok());
@@ -148,11 +148,11 @@ struct HyperServer {
 }
 
 impl HyperServer {
-    fn new(limits: &Limits) -> io::Result<Self> {
+    fn new(phases: Arc<Phases>, limits: &Limits) -> io::Result<Self> {
         let runtime = RuntimeRef::current_or_new(limits.workers)?;
         let shutdown_timeout = limits.shutdown_timeout_ns.map(Duration::from_nanos);
         Ok(HyperServer {
-            lifecycle: Lifecycle::new(runtime, shutdown_timeout),
+            lifecycle: Lifecycle::new(phases, runtime, shutdown_timeout),
             http: http_builder(limits),
             places: Arc::new(Semaphore::new(limits.shards * limits.connections_max)),
             local_addrs: Vec::new(),

@@ -11,7 +11,6 @@ use zero_runtime::BoxError;
 use zero_runtime::lifecycle::{Lifecycle, Phase};
 use zero_runtime::upgrade::Upgraded;
 
-use crate::accept::until;
 use crate::app::{AppService, Application};
 use crate::stream::Stream;
 
@@ -25,7 +24,7 @@ pub(crate) async fn serve<A: Application>(
     let _part = lifecycle.part();
     let served = tokio::select! {
         served = serve_streams(service, conn, &lifecycle) => served,
-        () = until(&lifecycle, Phase::Terminating) => return,
+        () = lifecycle.until(Phase::Terminating) => return,
     };
     if let Err(error) = served {
         tracing::trace!(%error, "an HTTP/2 connection ended early");
@@ -44,7 +43,7 @@ async fn serve_streams<A: Application>(
     let mut served = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
     tokio::select! {
         ended = served.as_mut() => return Ok(ended?),
-        () = until(lifecycle, Phase::Draining) => {}
+        () = lifecycle.until(Phase::Draining) => {}
     }
     served.as_mut().graceful_shutdown();
     Ok(served.await?)

@@ -46,11 +46,18 @@
 //! [`serve`] returns at once with a [`ShutdownHandle`]: await it, `wait()` for it on a thread
 //! without a runtime, chain `.with_graceful_shutdown(signal)`, or call `shutdown()`. Dropping it
 //! stops the server gracefully.
+//!
+//! What would go on for ever is to end by itself: put [`Io::draining`] into the application's state,
+//! and let event streams and WebSockets end when [`Draining::begun`] completes. With
+//! [`Config::shutdown_timeout`] the server waits so long for them, WebSockets included, then cuts them:
+//! a body is dropped, an upgraded connection's reads and writes fail. Without it, responses are waited
+//! for without bound and upgraded connections not at all, as under `axum::serve`.
 
 #![forbid(unsafe_code)]
 
 mod accept;
 mod app;
+mod cut;
 mod fallback;
 #[cfg(feature = "http2")]
 mod http2;
@@ -70,5 +77,6 @@ pub use serve::{AsMakeService, AsService, IntoApp, serve, serve_listener};
 
 pub use zero_runtime::{
     Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
-    EndpointId, Io, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats, Toggle,
+    Draining, EndpointId, Io, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats,
+    Toggle,
 };

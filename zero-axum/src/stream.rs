@@ -8,12 +8,13 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zero_runtime::upgrade::{Place, Upgraded};
 
+use crate::cut::CutOff;
 use crate::socket::Socket;
 
 /// A tokio socket, and what was read from it before it was tokio's.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    socket: Socket,
+    socket: CutOff<Socket>,
     /// To be read before the socket; without memory once it has been.
     read_ahead: Bytes,
     /// Behind the socket: free once that is closed.
@@ -27,7 +28,7 @@ impl Stream {
     /// When the runtime cannot take it.
     pub(crate) fn new(conn: Upgraded) -> io::Result<Self> {
         Ok(Stream {
-            socket: Socket::new(conn.socket)?,
+            socket: CutOff::new(Socket::new(conn.socket)?, conn.guest),
             read_ahead: conn.read_ahead,
             _place: conn.place,
         })

@@ -4,9 +4,11 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use crate::addr::{EndpointId, LocalAddr};
 use crate::limits::Limits;
+use crate::phase::Phases;
 use crate::ring::uring::ListenSocket;
 use crate::tap::Tap;
 
@@ -51,6 +53,8 @@ pub struct IoParts {
     pub limits: Limits,
     /// What is to be done to each accepted socket.
     pub tap: Option<Tap>,
+    /// What the server's [`Lifecycle`](crate::lifecycle::Lifecycle) is to be made of.
+    pub phases: Arc<Phases>,
 }
 
 /// An address we listen at, with a socket for each shard or fewer. There is at least one.

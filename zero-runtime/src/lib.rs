@@ -40,6 +40,7 @@ mod endpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod message;
+mod phase;
 mod pool;
 mod proto;
 mod ring;
@@ -68,6 +69,7 @@ pub use message::{
     BodyStream, BodyTooLarge, CollectError, Headers, HttpOwnedRequest, HttpRequest, InvalidHeader,
     ResponseBody, SendBuffer, ZeroResponse,
 };
+pub use phase::Draining;
 #[doc(hidden)]
 pub use pool::copies::{Copied, Copies};
 pub use runtime::{ZeroRuntime, router, tower_http_compat};

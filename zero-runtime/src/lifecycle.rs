@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -18,18 +17,10 @@ use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 use tokio::sync::watch;
 
 use crate::addr::LocalAddr;
+use crate::phase::Draining;
 use crate::stats::{ShardCounters, Stats};
 
-/// What a server is doing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Phase {
-    /// Accepting and serving.
-    Running,
-    /// No longer accepting; requests in flight are finished.
-    Draining,
-    /// What is left is cut off.
-    Terminating,
-}
+pub use crate::phase::{Guest, Phase, Phases};
 
 /// What serves the requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,9 +99,7 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// The phase of one server and the count of its parts.
 pub struct Lifecycle {
-    phase: watch::Sender<Phase>,
-    /// The same as a number, for those who look every few microseconds.
-    phase_now: AtomicU8,
+    phases: Arc<Phases>,
     parts: watch::Sender<usize>,
     failure: Mutex<Option<io::Error>>,
     listeners: Mutex<Vec<Listener>>,
@@ -120,10 +109,13 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// Makes the lifecycle of a server that has no parts yet.
-    pub fn new(runtime: Arc<RuntimeRef>, shutdown_timeout: Option<Duration>) -> Arc<Self> {
+    pub fn new(
+        phases: Arc<Phases>,
+        runtime: Arc<RuntimeRef>,
+        shutdown_timeout: Option<Duration>,
+    ) -> Arc<Self> {
         Arc::new(Lifecycle {
-            phase: watch::Sender::new(Phase::Running),
-            phase_now: AtomicU8::new(Phase::Running as u8),
+            phases,
             parts: watch::Sender::new(0),
             failure: Mutex::new(None),
             listeners: Mutex::new(Vec::new()),
@@ -146,17 +138,22 @@ impl Lifecycle {
     /// The present phase.
     #[inline]
     pub fn phase(&self) -> Phase {
-        // Pairs with the fetch_max in `advance`.
-        match self.phase_now.load(Ordering::Acquire) {
-            0 => Phase::Running,
-            1 => Phase::Draining,
-            _ => Phase::Terminating,
-        }
+        self.phases.now()
     }
 
     /// Follows the phase.
     pub fn watch(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
+        self.phases.watch()
+    }
+
+    /// Completes once the server is in `phase`, or past it.
+    pub async fn until(&self, phase: Phase) {
+        self.phases.until(phase).await;
+    }
+
+    /// Notes a connection that leaves the server's parts, and lives on.
+    pub fn guest(&self) -> Guest {
+        self.phases.guest()
     }
 
     /// Calls `listener` after each change of phase, from the thread that changed it.
@@ -195,14 +192,8 @@ impl Lifecycle {
     }
 
     fn advance(&self, to: Phase) -> bool {
-        let changed = self.phase.send_if_modified(|phase| {
-            let forward = *phase < to;
-            *phase = to.max(*phase);
-            forward
-        });
+        let changed = self.phases.advance(to);
         if changed {
-            // Pairs with the load in `phase`; before the listeners, which make others look.
-            self.phase_now.fetch_max(to as u8, Ordering::AcqRel);
             lock(&self.listeners).iter().for_each(|listener| listener());
         }
         changed
@@ -212,6 +203,13 @@ impl Lifecycle {
         let mut parts = self.parts.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         let _ = parts.wait_for(|parts| *parts == 0).await;
+        // Without a bound, one guest could keep the server for ever.
+        if self.shutdown_timeout.is_some() {
+            tokio::select! {
+                () = self.phases.guests_gone() => {}
+                () = self.phases.until(Phase::Terminating) => {}
+            }
+        }
         match lock(&self.failure).take() {
             Some(error) => Err(error),
             None => Ok(()),
@@ -296,17 +294,23 @@ impl ShutdownHandle {
 
     /// Stops accepting, closes the listeners and finishes requests in flight.
     ///
-    /// Idle connections are closed, responses in flight say `connection: close`. After
-    /// `Config::shutdown_timeout`, if set, what is left is cut off. Returns at once; await the
-    /// handle to see the end.
+    /// Idle connections are closed, responses in flight say `connection: close`, and whoever has a
+    /// [`Draining`] is told. After `Config::shutdown_timeout`, if set, what is left is cut off, upgraded
+    /// connections included; without it they are neither waited for nor cut. Returns at once; await
+    /// the handle to see the end.
     pub fn shutdown(&self) {
         self.lifecycle.drain();
     }
 
-    /// Cuts every connection off. Returns at once; await the handle to see the end.
+    /// Cuts every connection off, upgraded ones included. Returns at once; await the handle to see the end.
     pub fn terminate(&self) {
         self.lifecycle.drain();
         self.lifecycle.terminate();
+    }
+
+    /// What tells that this server is shutting down.
+    pub fn draining(&self) -> Draining {
+        Draining::new(self.lifecycle.phases.clone())
     }
 
     /// The address of the first TCP listener.
@@ -443,7 +447,7 @@ mod tests {
 
     fn handle(timeout: Option<Duration>) -> (ShutdownHandle, Part) {
         let runtime = RuntimeRef::current_or_new(1).unwrap();
-        let lifecycle = Lifecycle::new(runtime, timeout);
+        let lifecycle = Lifecycle::new(Phases::new(), runtime, timeout);
         let part = lifecycle.part();
         let handle = ShutdownHandle::new(lifecycle, &[], Backend::Hyper, Vec::new());
         (handle, part)

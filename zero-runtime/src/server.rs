@@ -19,8 +19,9 @@ use crate::bridge::link::{self, Link, ShardPort};
 use crate::bridge::peers::Peers;
 use crate::config::{BackendChoice, Config, Dispatch};
 use crate::endpoint::{Endpoint, IoParts, share_among};
-use crate::lifecycle::{Backend, Lifecycle, Part, RuntimeRef, ShutdownHandle};
+use crate::lifecycle::{Backend, Lifecycle, Part, Phases, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
+use crate::phase::Draining;
 use crate::ring::uring::{ListenSocket, Uring, UringConfig};
 use crate::ring::{listener, probe, spread, unix};
 use crate::service::{HttpService, MakeHttpService};
@@ -39,6 +40,7 @@ pub struct Io {
     backend: Backend,
     endpoints: Vec<Endpoint>,
     tap: Option<Tap>,
+    phases: Arc<Phases>,
 }
 
 impl Io {
@@ -67,6 +69,7 @@ impl Io {
             backend,
             endpoints: Vec::new(),
             tap: None,
+            phases: Phases::new(),
         })
     }
 
@@ -222,6 +225,12 @@ impl Io {
         self.tap = Some(Tap::new(hook));
     }
 
+    /// What tells the application that the server shuts down: to be put into its state, before it is
+    /// served.
+    pub fn draining(&self) -> Draining {
+        Draining::new(self.phases.clone())
+    }
+
     /// Gives the listeners up to another backend, which is to serve by the same limits.
     pub fn into_parts(self) -> IoParts {
         let endpoints = self.endpoints.into_iter().enumerate();
@@ -233,6 +242,7 @@ impl Io {
             listeners: listeners.collect(),
             limits: self.limits,
             tap: self.tap,
+            phases: self.phases,
         }
     }
 
@@ -309,7 +319,7 @@ impl Start {
         let shutdown_timeout = limits
             .shutdown_timeout_ns
             .map(std::time::Duration::from_nanos);
-        let lifecycle = Lifecycle::new(runtime.clone(), shutdown_timeout);
+        let lifecycle = Lifecycle::new(io.phases, runtime.clone(), shutdown_timeout);
         let local_addrs = io
             .endpoints
             .iter()

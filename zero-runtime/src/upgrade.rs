@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::bridge::place::Place;
+pub use crate::phase::Guest;
 
 /// A connection that is no longer its shard's, as it was after the last byte of HTTP on it.
 #[non_exhaustive]
@@ -24,6 +25,8 @@ pub struct Upgraded {
     pub read_ahead: Bytes,
     /// To be kept for as long as the socket is open.
     pub place: Place,
+    /// Likewise; and what tells when the socket is to be closed because its server terminates.
+    pub guest: Guest,
 }
 
 impl Upgraded {
@@ -33,6 +36,7 @@ impl Upgraded {
             socket,
             read_ahead,
             place: Place::nowhere(),
+            guest: Guest::nowhere(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn app() -> Router {
             "/status/{code}",
             get(|status| async { (code(status), "x") }),
         )
+        .route("/switch", get(|| async { StatusCode::SWITCHING_PROTOCOLS }))
         .route("/bare/{code}", get(|status| async { bare(status) }))
         .route("/reason", get(reason))
         .route("/says/1.0", get(|| async { says(Version::HTTP_10) }))

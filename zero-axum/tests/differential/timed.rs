@@ -31,6 +31,8 @@ fn get(path: &str) -> Step {
 
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     const EXPECT: &str = "expect: 100-continue\r\ncontent-length: 5\r\n";
+    const SWITCH: &str =
+        "GET /switch HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     const CHUNKED: &str = "transfer-encoding: chunked\r\n";
     const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
     let bye = || send(crate::requests::BYE);
@@ -129,6 +131,32 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 REST,
                 send("hello"),
             ],
+        ),
+        (
+            "an upgrade nobody takes",
+            vec![send(SWITCH), Step::Await("\r\n\r\n")],
+        ),
+        (
+            "an upgrade nobody takes, bytes behind the request",
+            vec![send(format!("{SWITCH}and more"))],
+        ),
+        (
+            "an upgrade nobody takes, many bytes behind the request",
+            vec![send(format!("{SWITCH}{}", "x".repeat(300_000)))],
+        ),
+        (
+            "an upgrade nobody takes, and who goes on",
+            vec![
+                send(SWITCH),
+                Step::Await("\r\n\r\n"),
+                send("and more"),
+                REST,
+                send("and more"),
+            ],
+        ),
+        (
+            "an upgrade nobody takes, and who half-closes",
+            vec![send(SWITCH), Step::Await("\r\n\r\n"), Step::HalfClose],
         ),
         (
             "half-closed within a head",

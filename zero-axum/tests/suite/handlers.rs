@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -49,9 +50,14 @@ async fn spawned() -> String {
 }
 
 async fn file() -> String {
-    let path = std::env::temp_dir().join(format!("zero-{}-{:p}", std::process::id(), &NAME));
+    // Of its own: another's write would be seen half done.
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let (process, file) = (std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(format!("zero-{process}-{file}"));
     tokio::fs::write(&path, "from a file").await.unwrap();
-    tokio::fs::read_to_string(&path).await.unwrap()
+    let read = tokio::fs::read_to_string(&path).await.unwrap();
+    tokio::fs::remove_file(&path).await.unwrap();
+    read
 }
 
 async fn socket() -> String {

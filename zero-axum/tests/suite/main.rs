@@ -10,6 +10,7 @@ mod cancellation;
 mod connections;
 mod custom_listeners;
 mod dispatch;
+mod farewell;
 mod handlers;
 #[cfg(feature = "http2")]
 mod http2;

@@ -167,6 +167,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             socket,
             read_ahead,
             place,
+            guest: self.lifecycle.guest(),
         });
         match (conn.destination, upgraded) {
             // Nobody waits for it: dropping it closes it.

@@ -15,7 +15,7 @@ use super::world::{SECOND_NS, Shared, World};
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
 use crate::config::{Config, Conformance, Dispatch};
-use crate::lifecycle::{Lifecycle, RuntimeRef};
+use crate::lifecycle::{Lifecycle, Phases, RuntimeRef};
 use crate::limits::Limits;
 use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::{ShardCounters, Stats};
@@ -49,7 +49,7 @@ impl Run {
         limits.conformance = Rng::new(seed ^ 3).pick(&[Conformance::Strict, Conformance::Hyper]);
         let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
         let inbox = Inbox::new(limits.connections_max, bell.clone());
-        let lifecycle = Lifecycle::new(runtime(), None);
+        let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
         let waker = inbox.clone();
         lifecycle.on_change(move || waker.wakeup().wake());
         let spawn = SimSpawn::new(rng.fork());
