@@ -15,6 +15,7 @@ mod error;
 mod extension;
 mod framing;
 mod head;
+mod known;
 mod names;
 mod parse;
 mod plain;
