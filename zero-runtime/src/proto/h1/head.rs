@@ -19,8 +19,9 @@ pub fn blank_head() -> request::Parts {
 
 /// Fills `parts` with the head that `table` describes; `head` is that head's bytes, all of them.
 ///
-/// The target and the header values are slices of `head`, names come from `names`; nothing is copied,
-/// and nothing allocated that `parts.headers` has room for. `parts` is blank; the capacity of its
+/// The target and the header values are slices of `head`, but for values that everybody sends, which
+/// are static; names come from `names`. Nothing is copied, and nothing allocated that `parts.headers`
+/// has room for. `parts` is blank; the capacity of its
 /// header map is used. It is filled where it lies, because a head is large and moving it is dear.
 ///
 /// # Errors
@@ -44,8 +45,11 @@ pub fn fill_head(
             .map_err(|_| ParseError::HeadTooLarge)?;
     }
     for line in table.shown() {
-        let name = names.get(line.name(&head))?;
-        let value = trusted::header_value(&head, line.value.range()).ok_or(ParseError::Header)?;
+        let (name, known) = names.get(line.name(&head))?;
+        let value = match known.value(line.value.of(&head)) {
+            Some(value) => value,
+            None => trusted::header_value(&head, line.value.range()).ok_or(ParseError::Header)?,
+        };
         headers
             .try_append(name, value)
             .map_err(|_| ParseError::HeadTooLarge)?;

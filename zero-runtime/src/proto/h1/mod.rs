@@ -15,6 +15,7 @@ mod error;
 mod extension;
 mod framing;
 mod head;
+mod known;
 mod line;
 mod names;
 mod parse;

@@ -4,6 +4,7 @@
 use http::header::{self, HeaderName};
 
 use super::ParseError;
+use super::known::{self, Known};
 
 /// A power of two: the hash's top bits are an index.
 const SLOTS: usize = 256;
@@ -28,6 +29,7 @@ pub struct NameTable {
 struct Slot {
     spelling: Spelling,
     name: HeaderName,
+    known: &'static Known,
 }
 
 impl NameTable {
@@ -35,26 +37,32 @@ impl NameTable {
     pub fn new() -> Self {
         let name = header::HOST;
         let spelling = Spelling::of(name.as_str().as_bytes());
-        let slots = vec![Slot { spelling, name }; SLOTS].into_boxed_slice();
+        let slot = Slot {
+            spelling,
+            name,
+            known: &known::NOTHING,
+        };
+        let slots = vec![slot; SLOTS].into_boxed_slice();
         NameTable {
             slots: slots.try_into().expect("there are so many"),
             long: header::HOST,
         }
     }
 
-    /// The name that `raw` spells in any case.
+    /// The name that `raw` spells in any case, and what is known of it.
     #[inline]
-    pub(super) fn get(&mut self, raw: &[u8]) -> Result<&HeaderName, ParseError> {
+    pub(super) fn get(&mut self, raw: &[u8]) -> Result<(&HeaderName, &'static Known), ParseError> {
         if raw.len() > NAME_BYTES_MAX {
             self.long = HeaderName::from_bytes(raw).map_err(|_| ParseError::Header)?;
-            return Ok(&self.long);
+            return Ok((&self.long, &known::NOTHING));
         }
         let spelling = Spelling::of(raw);
         let slot = &mut self.slots[spelling.slot()];
         if slot.spelling == spelling && is_same_middle(&slot.name, raw) {
-            return Ok(&slot.name);
+            return Ok((&slot.name, slot.known));
         }
-        take_place(slot, spelling, raw)
+        take_place(slot, spelling, raw)?;
+        Ok((&slot.name, slot.known))
     }
 }
 
@@ -65,14 +73,19 @@ impl Default for NameTable {
 }
 
 #[cold]
-fn take_place<'s>(
-    slot: &'s mut Slot,
-    spelling: Spelling,
-    raw: &[u8],
-) -> Result<&'s HeaderName, ParseError> {
+fn take_place(slot: &mut Slot, spelling: Spelling, raw: &[u8]) -> Result<(), ParseError> {
     let name = HeaderName::from_bytes(raw).map_err(|_| ParseError::Header)?;
-    *slot = Slot { spelling, name };
-    Ok(&slot.name)
+    let known = Known::of(&name);
+    *slot = Slot {
+        spelling,
+        // A known name is counted by nobody.
+        name: match known.name == name {
+            true => known.name.clone(),
+            false => name,
+        },
+        known,
+    };
+    Ok(())
 }
 
 /// A name's length, its first and its last eight bytes, in lower case: all of a short name, and with
@@ -160,7 +173,7 @@ mod tests {
             "Sec-WebSocket-Key",
         ] {
             for _ in 0..2 {
-                let name = names.get(raw.as_bytes()).unwrap();
+                let (name, _) = names.get(raw.as_bytes()).unwrap();
                 assert_eq!(name, HeaderName::from_bytes(raw.as_bytes()).unwrap());
                 assert_eq!(name.as_str(), raw.to_ascii_lowercase());
             }
@@ -170,8 +183,8 @@ mod tests {
     #[test]
     fn a_name_in_the_table_is_shared() {
         let mut names = NameTable::new();
-        let first = names.get(b"x-shared-name").unwrap().clone();
-        let again = names.get(b"X-Shared-Name").unwrap();
+        let first = names.get(b"x-shared-name").unwrap().0.clone();
+        let (again, _) = names.get(b"X-Shared-Name").unwrap();
         assert_eq!(first.as_str().as_ptr(), again.as_str().as_ptr());
     }
 
@@ -181,7 +194,7 @@ mod tests {
         for round in 0..3 {
             for number in 0..4 * SLOTS {
                 let raw = format!("X-{number}-{round}");
-                let name = names.get(raw.as_bytes()).unwrap();
+                let (name, _) = names.get(raw.as_bytes()).unwrap();
                 assert_eq!(name.as_str(), raw.to_ascii_lowercase());
             }
         }
@@ -195,7 +208,7 @@ mod tests {
             for byte in 0..=255u8 {
                 let mut raw = vec![b'a'; len];
                 raw[len / 2] = byte;
-                let made = names.get(&raw).ok().cloned();
+                let made = names.get(&raw).ok().map(|(name, _)| name.clone());
                 assert_eq!(made, HeaderName::from_bytes(&raw).ok(), "{raw:?}");
                 let word = u64::from_ne_bytes([byte; 8]);
                 assert_eq!(
@@ -210,8 +223,9 @@ mod tests {
     fn long_and_malformed_names_are_left_to_http() {
         let mut names = NameTable::new();
         let long = vec![b'L'; NAME_BYTES_MAX + 1];
-        assert_eq!(names.get(&long).unwrap().as_str().len(), long.len());
-        assert_eq!(names.get(b""), Err(ParseError::Header));
-        assert_eq!(names.get(b"a b"), Err(ParseError::Header));
+        assert_eq!(names.get(&long).unwrap().0.as_str().len(), long.len());
+        for malformed in [&b""[..], b"a b"] {
+            assert_eq!(names.get(malformed).err(), Some(ParseError::Header));
+        }
     }
 }
