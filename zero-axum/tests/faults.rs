@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use bytes::Bytes;
 
+use support::child::{self, ChildServer, counted};
 use support::client::{Client, pattern};
-use support::{Mode, PATIENCE, Server, eventually, in_every_mode};
+use support::{Mode, PATIENCE, eventually, in_every_mode};
 
 in_every_mode![
     without_descriptors_open_connections_are_served,
@@ -28,17 +29,18 @@ in_every_mode![
     an_idle_deadline_does_not_cut_a_transfer,
     one_who_pipelines_does_not_starve_others,
     half_a_request_behind_a_whole_one_leaves_nothing,
+    slow_clients_of_every_kind_are_cut_and_counted,
+    a_thousand_stalled_uploads_do_not_starve_others,
 ];
 
 // Descriptors run out.
 
 /// Descriptors of the server's process: enough to start, few enough to be used up.
 const DESCRIPTORS: usize = 96;
-/// The mode that [`child_with_few_descriptors`] serves in.
-const CHILD_MODE: &str = "ZERO_FAULTS_CHILD";
 
 fn without_descriptors_open_connections_are_served(mode: Mode) {
-    let mut server = ChildServer::start(mode);
+    let nofile = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    let mut server = ChildServer::start("child_with_few_descriptors", mode, &["prlimit", &nofile]);
     let mut live = Client::connect(server.addr);
     assert_eq!(live.get("/").status, 200);
     // The kernel completes their handshakes; most are never accepted.
@@ -74,114 +76,10 @@ fn without_descriptors_open_connections_are_served(mode: Mode) {
     assert_eq!(Client::connect(server.addr).get("/").status, 200);
 }
 
-/// A server in a process of its own, whose descriptors are limited.
-struct ChildServer {
-    process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    addr: SocketAddr,
-}
-
-impl ChildServer {
-    fn start(mode: Mode) -> ChildServer {
-        let mut process = Command::new("prlimit")
-            .arg(format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}"))
-            .arg(std::env::current_exe().unwrap())
-            .args([
-                "child_with_few_descriptors",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(CHILD_MODE, format!("{mode:?}"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("prlimit (of util-linux) runs");
-        let orders = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        let nowhere = support::loopback();
-        let mut server = ChildServer {
-            process,
-            orders,
-            answers,
-            addr: nowhere,
-        };
-        server.addr = server.answer("ADDR").parse().unwrap();
-        server
-    }
-
-    /// What stands behind `label` in the next line that has it.
-    fn answer(&mut self, label: &str) -> String {
-        let label = format!("{label}=");
-        for line in self.answers.by_ref_lines() {
-            if let Some((_, value)) = line.split_once(&label) {
-                return value.to_owned();
-            }
-        }
-        panic!("the server's process has ended");
-    }
-
-    /// One of the server's counters.
-    fn count(&mut self, name: &str) -> u64 {
-        writeln!(self.orders, "{name}").unwrap();
-        self.answer(name).parse().unwrap()
-    }
-
-    /// CPU time that all its threads have used.
-    fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        // The second field, in parentheses, may contain anything; the third is the first behind it.
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        let ticks = |nth: usize| {
-            fields
-                .split(' ')
-                .nth(nth - 3)
-                .unwrap()
-                .parse::<u64>()
-                .unwrap()
-        };
-        // utime and stime, in hundredths of a second on every Linux that Rust runs on.
-        Duration::from_millis(10 * (ticks(14) + ticks(15)))
-    }
-}
-
-impl Drop for ChildServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-trait Lines {
-    fn by_ref_lines(&mut self) -> impl Iterator<Item = String>;
-}
-
-impl<R: BufRead> Lines for R {
-    fn by_ref_lines(&mut self) -> impl Iterator<Item = String> {
-        self.lines().map_while(Result::ok)
-    }
-}
-
 #[test]
 #[ignore = "the server of the tests above, in its own process"]
 fn child_with_few_descriptors() {
-    let Ok(name) = std::env::var(CHILD_MODE) else {
-        return;
-    };
-    let modes = [
-        Mode::IoUringAdaptive,
-        Mode::IoUringInline,
-        Mode::IoUringWorkers,
-        Mode::Hyper,
-    ];
-    let mode = modes.into_iter().find(|mode| format!("{mode:?}") == name);
-    let server = mode.expect("a mode").serve(hello());
-    println!("\nADDR={}", server.addr);
-    for order in std::io::stdin().lines() {
-        let order = order.unwrap();
-        println!("{order}={}", counted(&server, &order));
-    }
+    child::serve_as_told(|mode| mode.serve(hello()));
 }
 
 // Crowds.
@@ -222,6 +120,111 @@ fn idle_connections_do_not_slow_live_ones(mode: Mode) {
     drop((crowd, live));
     if mode.is_io_uring() {
         eventually("all are closed", || server.stats().connections_open == 0);
+    }
+}
+
+/// Its clock, if it has one, cuts each of them; a thousand in all, beside one who lives.
+fn slow_clients_of_every_kind_are_cut_and_counted(mode: Mode) {
+    if !mode.is_io_uring() {
+        return; // hyper has a clock for heads only, and counts nothing.
+    }
+    const EACH: usize = 200;
+    const KINDS: [&str; 5] = [
+        "",
+        "GET / HTTP/1.1\r\nhost: test\r\n",
+        "GET / HT",
+        "POST /small HTTP/1.1\r\nhost: test\r\ncontent-length: 1000\r\n\r\n",
+        "GET /large HTTP/1.1\r\nhost: test\r\n\r\n",
+    ];
+    const DRIPS: [bool; 5] = [false, true, false, true, false];
+    let _alone = many_descriptors();
+    let time = Duration::from_secs(1);
+    let config = mode.config().connections_max(4096).head_timeout(time);
+    let server = mode.serve_with(
+        config.body_timeout(time).write_timeout(time),
+        shared_large(),
+    );
+    let mut live = server.connect();
+    let mut crowd = Vec::new();
+    for _ in 0..EACH {
+        for (kind, drips) in KINDS.into_iter().zip(DRIPS) {
+            let mut stream = TcpStream::connect(server.addr).unwrap();
+            stream.write_all(kind.as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            crowd.push((stream, drips));
+        }
+    }
+    let cut = |stats: zero_axum::Stats| {
+        [
+            stats.timeouts_head,
+            stats.timeouts_body,
+            stats.timeouts_write,
+        ]
+    };
+    let each = EACH as u64;
+    eventually("all are cut, each by its clock", || {
+        for (stream, _) in crowd.iter_mut().filter(|(_, drips)| *drips) {
+            // Those who are cut already are refused it.
+            let _ = stream.write(b"x");
+        }
+        assert_eq!(live.get("/").status, 200);
+        std::thread::sleep(SHORT / 4);
+        cut(server.stats()) == [3 * each, each, each]
+    });
+    eventually("only the live one is left", || {
+        server.stats().connections_open == 1
+    });
+    assert_eq!(live.get("/").status, 200);
+    assert_eq!(cut(server.stats()), [3 * each, each, each]);
+}
+
+/// As [`hello`], with one copy of what is large.
+fn shared_large() -> Router {
+    let large = Bytes::from(pattern(LARGE_BYTES));
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/large", get(|| async move { large }))
+        .route("/small", post(|body: Bytes| async { body }))
+}
+
+/// Uploads that stop half way, and such as nobody reads: what they have sent is nobody's buffer.
+fn a_thousand_stalled_uploads_do_not_starve_others(mode: Mode) {
+    const STALLED: usize = 1000;
+    let _alone = many_descriptors();
+    let never = post(|_body: axum::body::Body| std::future::pending::<()>());
+    let whole = post(|body: Bytes| async { body });
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/never", never)
+        .route("/whole", whole);
+    // Fewer buffers than uploads.
+    let config = mode.config().connections_max(4096).recv_buffers(64);
+    let server = mode.serve_with(config, app);
+    let body = pattern(40_000);
+    let stalled: Vec<_> = (0..STALLED)
+        .map(|nth| {
+            let path = ["/never", "/whole"][nth % 2];
+            let mut client = server.connect();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\n"
+            ));
+            client.send(&body[..10_000 + nth]);
+            client
+        })
+        .collect();
+    let mut live = server.connect();
+    for _ in 0..100 {
+        assert_eq!(live.get("/").status, 200);
+        live.send("POST /whole HTTP/1.1\r\nhost: test\r\ncontent-length: 40000\r\n\r\n");
+        live.send(&body);
+        assert!(live.response().body == body);
+    }
+    drop(stalled);
+    assert_eq!(live.get("/").status, 200);
+    if mode.is_io_uring() {
+        eventually("only the live one is left", || {
+            server.stats().connections_open == 1
+        });
     }
 }
 
@@ -441,12 +444,6 @@ fn hello() -> Router {
         .route("/", get(|| async { "hello" }))
         .route("/large", get(|| async { pattern(LARGE_BYTES) }))
         .route("/small", small)
-}
-
-fn counted(server: &Server, name: &str) -> u64 {
-    let stats = server.stats();
-    let named = stats.iter().find(|(known, _)| *known == name);
-    named.expect("a counter's name").1
 }
 
 /// Raises the soft limit on descriptors once; whoever holds the guard may open thousands.

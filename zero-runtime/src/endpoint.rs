@@ -62,7 +62,7 @@ pub struct IoParts {
 pub(crate) struct Endpoint {
     pub(crate) local_addr: LocalAddr,
     sockets: Vec<Listener>,
-    /// Nobody else has these sockets.
+    /// Nobody else has these sockets, nor serves who waits with them.
     is_ours: bool,
 }
 
@@ -91,11 +91,6 @@ impl Endpoint {
         })
     }
 
-    /// Whether there are sockets of our own making beside one that was adopted.
-    pub(crate) fn is_spread(&self) -> bool {
-        self.sockets.len() > 1
-    }
-
     /// Others may have these sockets, too, and go on with them.
     pub(crate) fn shared(self) -> Self {
         Endpoint {
@@ -112,16 +107,14 @@ impl Endpoint {
     /// A descriptor for each of `count` shards. Where there are fewer sockets, the others get
     /// duplicates of the last, and with them its accept queue.
     fn for_shards(self, count: usize) -> io::Result<Vec<ListenSocket>> {
-        let has_own_queue = self.is_ours && self.sockets.len() >= count;
+        let is_ours = self.is_ours;
         let mut sockets: Vec<OwnedFd> = self.sockets.into_iter().map(Into::into).collect();
         while let Some(last) = sockets.last()
             && sockets.len() < count
         {
             sockets.push(last.try_clone()?);
         }
-        let sockets = sockets
-            .into_iter()
-            .map(|fd| ListenSocket { fd, has_own_queue });
+        let sockets = sockets.into_iter().map(|fd| ListenSocket { fd, is_ours });
         Ok(sockets.collect())
     }
 }
@@ -180,12 +173,8 @@ mod tests {
         let ports: Vec<_> = sockets.iter().map(port).collect();
         assert_ne!(ports[0], ports[1]);
         assert_eq!(ports[1], ports[2]);
-        // A queue is a shard's own only where each has one.
-        assert!(sockets.iter().all(|socket| !socket.has_own_queue));
-        let endpoint = Endpoint::tcp(vec![tcp(), tcp()]).unwrap();
-        let sockets = endpoint.for_shards(2).unwrap();
-        assert!(sockets.iter().all(|socket| socket.has_own_queue));
+        assert!(sockets.iter().all(|socket| socket.is_ours));
         let endpoint = Endpoint::tcp(vec![tcp()]).unwrap().shared();
-        assert!(!endpoint.for_shards(1).unwrap()[0].has_own_queue);
+        assert!(!endpoint.for_shards(1).unwrap()[0].is_ours);
     }
 }

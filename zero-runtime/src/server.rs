@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,19 +97,20 @@ impl Io {
     /// The listener is joined by others on its address (SO_REUSEPORT) if it is closed on exec, its
     /// options are those of a new socket, and the kernel lets us; else all shards share its accept
     /// queue, as after [`http_adopt_shared`](Self::http_adopt_shared). What waits in its queue is
-    /// served either way. When the server ends, who still waits to be accepted is reset, as under
-    /// `axum::serve`; also if another process, or a clone, has the listener too and goes on: adopt
-    /// such a one as shared.
+    /// served either way, also at a graceful end, unless the listener survives exec and so may be
+    /// somebody else's as well. Who comes later is reset; also if another process, or a clone, has the
+    /// listener too and goes on: adopt such a one as shared.
     ///
     /// # Errors
     /// `InvalidInput` when it does not listen; or when its address or options cannot be had.
     pub fn http_adopt(&mut self, listener: TcpListener) -> io::Result<EndpointId> {
         let listener = listener::adopt(listener, self.limits.nodelay)?;
+        let survives_us = !sys::is_closed_on_exec(listener.as_fd())?;
         let sockets = spread::spread(listener, self.acceptors(), self.limits.backlog);
         let endpoint = Endpoint::tcp(sockets)?;
-        self.add(match endpoint.is_spread() {
-            true => endpoint,
-            false => endpoint.shared(),
+        self.add(match survives_us {
+            true => endpoint.shared(),
+            false => endpoint,
         })
     }
 

@@ -1,26 +1,31 @@
 //! A chat: axum's own `WebSocketUpgrade`, unchanged, on connections that began on a shard.
 //!
 //! Run:  `cargo run -p zero-examples --bin websocket [PORT]`
-//! See:  open http://localhost:3000/ in two windows and write
+//! See:  open http://localhost:3000/ in two windows and write; ctrl-c, and both are told goodbye
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::{Html, Response};
 use axum::routing::{any, get};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
-use zero_axum::{Config, Io};
+use zero_axum::{Config, Draining, Io};
 
 /// A guest who is this many messages behind misses the oldest.
 const MESSAGES_KEPT: usize = 256;
 
 type Room = broadcast::Sender<Utf8Bytes>;
 
-async fn join(upgrade: WebSocketUpgrade, State(room): State<Room>) -> Response {
-    upgrade.on_upgrade(|socket| chat(socket, room))
+async fn join(
+    upgrade: WebSocketUpgrade,
+    State((room, draining)): State<(Room, Draining)>,
+) -> Response {
+    upgrade.on_upgrade(|socket| chat(socket, room, draining))
 }
 
-async fn chat(socket: WebSocket, room: Room) {
+async fn chat(socket: WebSocket, room: Room, draining: Draining) {
     let mut messages = room.subscribe();
     let (mut to_guest, mut from_guest) = socket.split();
     let tell = async {
@@ -46,9 +51,15 @@ async fn chat(socket: WebSocket, room: Room) {
         }
     };
     tokio::select! {
-        () = tell => {}
-        () = hear => {}
+        () = tell => return,
+        () = hear => return,
+        () = draining.begun() => {}
     }
+    let (code, reason) = (close_code::AWAY, "the server is going away".into());
+    // The guest may be gone already.
+    let _ = to_guest
+        .send(Message::Close(Some(CloseFrame { code, reason })))
+        .await;
 }
 
 const PAGE: &str = r#"<!doctype html>
@@ -67,7 +78,7 @@ const PAGE: &str = r#"<!doctype html>
   const socket = new WebSocket(`ws://${location.host}/ws`);
   const state = document.getElementById('state');
   socket.onopen = () => state.textContent = 'connected';
-  socket.onclose = () => state.textContent = 'the connection is closed; reload to join again';
+  socket.onclose = ({reason}) => state.textContent = (reason || 'disconnected') + '; reload to join again';
   socket.onmessage = event => {
     const line = document.createElement('li');
     line.textContent = event.data;
@@ -91,11 +102,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .unwrap_or("3000")
         .parse()?;
     let (room, _) = broadcast::channel(MESSAGES_KEPT);
+    let mut io = Io::new(Config::default().shutdown_timeout(Duration::from_secs(5)))?;
+    io.http_listen(([127, 0, 0, 1], port).into())?;
     let app = Router::new()
         .route("/", get(Html(PAGE)))
         .route("/ws", any(join))
-        .with_state(room);
-    let mut io = Io::new(Config::default())?;
-    io.http_listen(([127, 0, 0, 1], port).into())?;
-    Ok(zero_axum::serve(io, app)?.await?)
+        .with_state((room, io.draining()));
+    let interrupted = async { drop(tokio::signal::ctrl_c().await) };
+    let server = zero_axum::serve(io, app)?;
+    Ok(server.with_graceful_shutdown(interrupted).await?)
 }

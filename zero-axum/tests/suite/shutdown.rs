@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -12,7 +12,10 @@ use axum::routing::get;
 use futures_util::stream;
 use tokio::sync::Semaphore;
 
-use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode, wait};
+use zero_axum::{Io, serve};
+
+use crate::support::client::Client;
+use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode, loopback, wait};
 
 in_every_mode![
     requests_in_flight_are_finished,
@@ -30,6 +33,7 @@ in_every_mode![
     the_app_is_dropped_in_the_end,
     shutting_down_twice_is_no_different,
     what_waits_to_be_accepted_is_served,
+    what_waits_with_an_adopted_listener_is_served,
 ];
 
 /// An app whose `/wait` tells when it is entered and answers when it is let.
@@ -174,7 +178,7 @@ fn a_signal_shuts_down(mode: Mode) {
     let Server { handle, addr } = mode.serve(app);
     let (signal, signalled) = tokio::sync::oneshot::channel::<()>();
     let handle = handle.with_graceful_shutdown(async { signalled.await.unwrap() });
-    let mut client = crate::support::client::Client::connect(addr);
+    let mut client = Client::connect(addr);
     client.send_get("/wait");
     held.wait_until_entered();
     signal.send(()).unwrap();
@@ -283,6 +287,22 @@ fn shutting_down_twice_is_no_different(mode: Mode) {
 }
 
 fn what_waits_to_be_accepted_is_served(mode: Mode) {
+    let mut io = Io::new(mode.config().shards(1)).unwrap();
+    let endpoint = io.http_listen(loopback()).unwrap();
+    let addr = io.local_addr(endpoint).unwrap();
+    who_waits_is_served(mode, io, addr);
+}
+
+fn what_waits_with_an_adopted_listener_is_served(mode: Mode) {
+    let mut io = Io::new(mode.config().shards(1)).unwrap();
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    io.http_adopt(listener).unwrap();
+    who_waits_is_served(mode, io, addr);
+}
+
+/// Blocks the only shard of a server, lets clients come, and shuts it down.
+fn who_waits_is_served(mode: Mode, io: Io, addr: SocketAddr) {
     if mode != Mode::IoUringInline {
         // hyper's queue is reset, as axum::serve's; workers keep no shard from accepting.
         return;
@@ -290,7 +310,7 @@ fn what_waits_to_be_accepted_is_served(mode: Mode) {
     let (entered, is_entered) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let may_go = Arc::new(Mutex::new(may_go));
-    // Blocks its shard, so that nobody accepts.
+    // Blocks its shard, so that it does not accept.
     let block = move || {
         entered.send(()).unwrap();
         let _ = may_go.lock().unwrap().recv_timeout(PATIENCE);
@@ -299,16 +319,16 @@ fn what_waits_to_be_accepted_is_served(mode: Mode) {
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/block", get(block));
-    let server = mode.serve_with(mode.config().shards(1), app);
-    let mut blocked = server.connect();
+    let handle = serve(io, app).unwrap();
+    let mut blocked = Client::connect(addr);
     blocked.send_get("/block");
     is_entered.recv_timeout(PATIENCE).unwrap();
-    let mut waiting: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    let mut waiting: Vec<_> = (0..50).map(|_| Client::connect(addr)).collect();
     waiting.iter_mut().for_each(|client| {
         client.send_get("/");
     });
-    let silent = server.connect();
-    server.handle.shutdown();
+    let silent = Client::connect(addr);
+    handle.shutdown();
     go.send(()).unwrap();
     assert_eq!(blocked.response().text(), "blocked");
     for client in &mut waiting {
@@ -318,6 +338,6 @@ fn what_waits_to_be_accepted_is_served(mode: Mode) {
             ("hello", Some("close"))
         );
     }
-    wait(server.handle);
+    wait(handle);
     drop(silent);
 }

@@ -3,6 +3,7 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod directory;
 

@@ -57,8 +57,8 @@ const NOBODY: Key = Key {
 pub struct ListenSocket {
     /// The socket.
     pub fd: OwnedFd,
-    /// Whether no other ring and no other process accepts from its queue.
-    pub has_own_queue: bool,
+    /// Whether no other server accepts from its queue: who waits there is ours to serve.
+    pub is_ours: bool,
 }
 
 /// What a ring is made of.
@@ -480,8 +480,8 @@ impl Ring for Uring {
         let state = &self.listeners[listener.0 as usize];
         assert!(!state.armed, "nobody else accepts");
         let listener = state.socket.as_ref()?;
-        if !listener.has_own_queue {
-            // What waits in it is not reset while others have it, and not to block is not ours to say.
+        if !listener.is_ours {
+            // Who waits there is the next one's, and not to block is not ours to say.
             return None;
         }
         let socket = SockRef::from(&listener.fd);

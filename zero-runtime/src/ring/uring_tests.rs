@@ -901,7 +901,7 @@ fn pattern(seed: u32, length: usize) -> Vec<u8> {
 fn of_its_own(listener: TcpListener) -> ListenSocket {
     ListenSocket {
         fd: listener.into(),
-        has_own_queue: true,
+        is_ours: true,
     }
 }
 
