@@ -1,9 +1,12 @@
 //! The application under measure: one router, the same on every backend.
 
+use std::time::Duration;
+
 use axum::extract::Path;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use http::StatusCode;
 use serde::Serialize;
 
 /// Size of what `/big` answers, in bytes.
@@ -21,6 +24,8 @@ pub fn router() -> Router {
         .route("/json", get(json))
         .route("/users/{id}", get(user))
         .route("/echo", post(echo))
+        .route("/sleep/{ms}", get(sleep))
+        .route("/db", get(db))
         .route("/big", get(async || Bytes::from_static(&BIG)))
 }
 
@@ -37,6 +42,17 @@ async fn json() -> Json<Message> {
 
 async fn user(Path(id): Path<String>) -> String {
     id
+}
+
+async fn sleep(Path(ms): Path<u64>) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    "slept"
+}
+
+async fn db() -> Result<Vec<u8>, StatusCode> {
+    let row = crate::db::ask().await;
+    row.map(Vec::from)
+        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 async fn echo(body: Bytes) -> Bytes {

@@ -198,6 +198,14 @@ pub fn counter(stats: &str, name: &str) -> Option<u64> {
         .reduce(|sum, next| Some(sum? + next?))?
 }
 
+/// What follows `prefix` on the first line of a program's output that starts with it.
+///
+/// # Errors
+/// When there is no such line within five seconds.
+pub fn line_of(output: impl Read + Send + 'static, prefix: &str) -> Result<String, Failure> {
+    line_after(&lines_of(output), prefix)
+}
+
 fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {

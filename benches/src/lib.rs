@@ -16,6 +16,7 @@ pub mod app;
 pub mod args;
 pub mod child;
 pub mod client;
+pub mod db;
 pub mod measure;
 pub mod proc;
 pub mod report;

@@ -45,6 +45,14 @@ const PLAIN64: Scenario = Scenario {
     spinner: false,
 };
 
+/// Handlers that wait: one round trip to a small TCP server on the generator's core.
+const DB64: Scenario = Scenario {
+    name: "db64",
+    about: "a round trip to a database",
+    path: "/db",
+    ..PLAIN64
+};
+
 /// With `Host`, which the generator adds, the nine fields of a browser's request.
 const BROWSER_HEADERS: &[(&str, &str)] = &[
     (
@@ -122,6 +130,25 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "1 MiB download",
         path: "/big",
         connections: 8,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "db1",
+        path: "/db",
+        connections: 1,
+        ..DB64
+    },
+    Scenario {
+        name: "db8",
+        path: "/db",
+        connections: 8,
+        ..DB64
+    },
+    DB64,
+    Scenario {
+        name: "sleep64",
+        about: "a timer of 1 ms",
+        path: "/sleep/1",
         ..PLAIN64
     },
     Scenario {

@@ -78,5 +78,5 @@ pub use serve::{AsMakeService, AsService, IntoApp, serve, serve_listener};
 pub use zero_runtime::{
     Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
     Draining, EndpointId, Io, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats,
-    Toggle,
+    Toggle, Wakeup,
 };

@@ -16,24 +16,38 @@ pub fn usable() -> Vec<usize> {
     choose(count, &status, &online)
 }
 
+/// Whether a quota gives this process less time than the cores of its mask have, so that time spent
+/// on one thing is missing for another.
+pub fn are_rationed() -> bool {
+    let count = thread::available_parallelism().map_or(1, |count| count.get());
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    count < present(&status, &online).len()
+}
+
 /// The first `count` cores that are both allowed by `status` and `online`.
 ///
-/// The mask in `status` names every possible core, also those that are not there. Where the files
-/// tell less than `count` cores, only the count is believed.
+/// Where the files tell less than `count` cores, only the count is believed.
 fn choose(count: usize, status: &str, online: &str) -> Vec<usize> {
-    let allowed = parse_allowed(status).unwrap_or_default();
-    let mut cores = match parse_list(online) {
-        Some(online) => allowed
-            .into_iter()
-            .filter(|id| online.contains(id))
-            .collect(),
-        None => allowed,
-    };
+    let mut cores = present(status, online);
     if cores.len() < count {
         return (0..count).collect();
     }
     cores.truncate(count);
     cores
+}
+
+/// The cores that are both allowed by `status` and `online`: the mask in `status` names every possible
+/// one, also those that are not there.
+fn present(status: &str, online: &str) -> Vec<usize> {
+    let allowed = parse_allowed(status).unwrap_or_default();
+    match parse_list(online) {
+        Some(online) => allowed
+            .into_iter()
+            .filter(|id| online.contains(id))
+            .collect(),
+        None => allowed,
+    }
 }
 
 /// The affinity mask out of a `/proc/<pid>/status`.

@@ -55,11 +55,12 @@ mod tap;
 mod time;
 mod timer;
 pub mod upgrade;
+mod waking;
 mod worker;
 
 pub use addr::{EndpointId, LocalAddr, PeerCred};
 pub use body::RequestBody;
-pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
+pub use config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle, Wakeup};
 pub use endpoint::{IoParts, Listener};
 pub use error::{BodyError, BoxError};
 pub use http::StatusCode;

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle};
+use crate::config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle, Wakeup};
 use crate::cpus;
 
 /// Overrides [`Config::backend`].
@@ -94,6 +94,7 @@ impl Config {
             dispatch: self.dispatch,
             inline_poll_max_ns: nanoseconds(self.inline_poll_max),
             inline_streak: self.inline_streak,
+            wakeup: self.wakeup,
             stall_min_ns: self.stall_min.map(nanoseconds),
             huge_pages: self.huge_pages,
             backend: match backend {
@@ -188,6 +189,8 @@ pub struct Limits {
     pub inline_poll_max_ns: u64,
     /// Short polls in a row that bring a class of requests to the shard.
     pub inline_streak: u32,
+    /// What a shard without work does.
+    pub wakeup: Wakeup,
     /// Longest first poll on a shard that is not told.
     pub stall_min_ns: Option<u64>,
     /// Whether buffers are mapped on huge pages.

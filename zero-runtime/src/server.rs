@@ -15,10 +15,11 @@ use std::thread;
 use socket2::SockRef;
 
 use crate::addr::{EndpointId, LocalAddr};
+use crate::bridge::crowd::Crowd;
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
 use crate::bridge::peers::Peers;
-use crate::config::{BackendChoice, Config, Dispatch};
+use crate::config::{BackendChoice, Config, Dispatch, Wakeup};
 use crate::endpoint::{Endpoint, IoParts, share_among};
 use crate::lifecycle::{Backend, Lifecycle, Part, Phases, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
@@ -30,7 +31,8 @@ use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
 use crate::tap::Tap;
-use crate::worker;
+use crate::waking::{Adaptive, Sleeping, Spinning, Waking};
+use crate::{cpus, worker};
 
 /// What a server will serve from: validated limits and open listeners.
 ///
@@ -312,11 +314,16 @@ struct Start {
     runtime: Arc<RuntimeRef>,
     lifecycle: Arc<Lifecycle>,
     peers: Option<Arc<Peers>>,
+    crowd: Arc<Crowd>,
 }
 
 impl Start {
     fn new(io: Io) -> io::Result<Self> {
-        let limits = io.limits;
+        let mut limits = io.limits;
+        if limits.wakeup == Wakeup::Adaptive && cpus::are_rationed() {
+            tracing::info!("shards do not spin: the cgroup's CPU quota would pay for it");
+            limits.wakeup = Wakeup::Sleep;
+        }
         let runtime = RuntimeRef::current_or_new(limits.workers)?;
         let shutdown_timeout = limits
             .shutdown_timeout_ns
@@ -329,7 +336,9 @@ impl Start {
             .collect();
         let sockets = share_among(limits.shards, io.endpoints)?;
         let peers = limits.connections_per_peer_max.map(Peers::new);
+        let workers = runtime.handle().metrics().num_workers();
         Ok(Start {
+            crowd: Crowd::new(limits.shards, workers, cpus::usable().len()),
             peers,
             limits,
             local_addrs,
@@ -376,7 +385,11 @@ impl Start {
         report: &mpsc::Sender<io::Result<()>>,
     ) -> io::Result<()> {
         let bell = Arc::new(EventFd::new()?);
-        let inbox = Inbox::new(self.limits.connections_max, bell.clone());
+        let inbox = Inbox::new(
+            self.limits.connections_max,
+            bell.clone(),
+            self.crowd.clone(),
+        );
         let ports = self.start_workers::<M::Service>(&inbox);
         let links = ports.iter().map(|port| port.link.clone()).collect();
         let uring = UringConfig {
@@ -428,9 +441,14 @@ impl Start {
         }
         let spawn = self.runtime.handle();
         let window = self.limits.response_window_bytes;
+        let spin = match self.limits.wakeup {
+            Wakeup::Sleep => worker::Spin::Never,
+            Wakeup::Adaptive | Wakeup::Spin => worker::Spin::Adaptive,
+        };
         let start = |_| {
             let port = link::link::<S>(inbox.clone());
-            spawn.spawn(worker::run(port.link.clone(), 0, spawn.clone(), window));
+            let task = worker::run(port.link.clone(), 0, spawn.clone(), window, spin);
+            spawn.spawn(task);
             port
         };
         (0..self.limits.workers).map(start).collect()
@@ -481,7 +499,14 @@ impl<M: MakeHttpService> ShardThread<M> {
                 // Nobody listens when another shard has failed; this one is told to end then.
                 let _ = report.send(Ok(()));
                 drop(report);
-                if let Err(error) = drive(Shard::new(ring, seed), &runtime) {
+                let wakeup = seed.limits.wakeup;
+                let shard = Shard::new(ring, seed);
+                let driven = match wakeup {
+                    Wakeup::Sleep => drive(shard, Sleeping, &runtime),
+                    Wakeup::Adaptive => drive(shard, Adaptive::new(), &runtime),
+                    Wakeup::Spin => drive(shard, Spinning, &runtime),
+                };
+                if let Err(error) = driven {
                     lifecycle.fail(error);
                 }
             }
@@ -504,13 +529,14 @@ fn pin(core: Option<usize>) -> io::Result<()> {
 
 /// Runs a shard inside the runtime's context, so that handlers polled here find what they find
 /// on a worker: timers, `spawn`, a coop budget renewed at every step.
-fn drive<M: MakeHttpService>(
+fn drive<M: MakeHttpService, W: Waking>(
     mut shard: Shard<Uring, M, tokio::runtime::Handle>,
+    mut waking: W,
     runtime: &RuntimeRef,
 ) -> io::Result<()> {
     runtime
         .handle()
-        .block_on(std::future::poll_fn(|cx| match shard.step() {
+        .block_on(std::future::poll_fn(|cx| match shard.step(&mut waking) {
             Ok(Flow::Continue) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending

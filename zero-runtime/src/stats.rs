@@ -83,6 +83,10 @@ counters! {
     late_completions,
     /// Times another thread woke the shard from its sleep.
     wakes,
+    /// Times a shard spun for news, and there was some.
+    spins_found,
+    /// Times it spun and had to sleep after all.
+    spins_in_vain,
     /// Handlers that panicked, and what else of the application did: make services, taps.
     handler_panics,
     /// Handlers dropped before they were done, because their peer had gone.

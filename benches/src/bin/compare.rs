@@ -6,7 +6,7 @@
 //! * `--quick`: 2 runs of 2 s each, for a first look
 //! * `--scenario plain64,sat256`: only these, in this order
 //! * `--backend zero,hyper`: which to compare; ratios are of the first to the others. There are
-//!   `zero`, `zero-inline`, `zero-workers`, `hyper` (with TCP_NODELAY) and `hyper-default`
+//!   `zero`, `zero-inline`, `zero-workers`, `zero-sleep`, `zero-spin`, `hyper` (with TCP_NODELAY) and `hyper-default`
 //! * `--runs 5`, `--seconds 4`: per scenario and backend; a warm-up of 1 s comes before each run
 //!
 //! Every run is a fresh server on core 0 and wrk on core 1. Before any, both backends must give

@@ -20,6 +20,10 @@ pub enum Backend {
     ZeroInline,
     /// zero, with handlers on the workers of a tokio runtime.
     ZeroWorkers,
+    /// zero, whose shard sleeps whenever it has nothing to do.
+    ZeroSleep,
+    /// zero, whose shard never sleeps.
+    ZeroSpin,
     /// `axum::serve` with `TCP_NODELAY` on every connection: the incumbent at its best.
     Hyper,
     /// `axum::serve` as it comes, which leaves Nagle's algorithm on.
@@ -28,10 +32,12 @@ pub enum Backend {
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 5] = [
+    pub const ALL: [Backend; 7] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
+        Backend::ZeroSleep,
+        Backend::ZeroSpin,
         Backend::Hyper,
         Backend::HyperDefault,
     ];
@@ -51,6 +57,8 @@ impl Backend {
             Backend::Zero => "zero",
             Backend::ZeroInline => "zero-inline",
             Backend::ZeroWorkers => "zero-workers",
+            Backend::ZeroSleep => "zero-sleep",
+            Backend::ZeroSpin => "zero-spin",
             Backend::Hyper => "hyper",
             Backend::HyperDefault => "hyper-default",
         }
@@ -58,10 +66,7 @@ impl Backend {
 
     /// Whether it is zero, however set up.
     pub fn is_zero(self) -> bool {
-        matches!(
-            self,
-            Backend::Zero | Backend::ZeroInline | Backend::ZeroWorkers
-        )
+        !matches!(self, Backend::Hyper | Backend::HyperDefault)
     }
 }
 
@@ -113,11 +118,9 @@ impl fmt::Debug for Running {
 pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Result<Running> {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match backend {
-        Backend::Zero | Backend::ZeroInline | Backend::ZeroWorkers => {
-            start_zero(backend, app, threads, addr)
-        }
         Backend::Hyper => hyper::start(app, threads, addr, hyper::Nagle::Off),
         Backend::HyperDefault => hyper::start(app, threads, addr, hyper::Nagle::On),
+        _ => start_zero(backend, app, threads, addr),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use axum::Router;
-use zero_axum::{BackendChoice, Config, Dispatch, Io};
+use zero_axum::{BackendChoice, Config, Dispatch, Io, Wakeup};
 
 use super::{Backend, Running};
 
@@ -39,6 +39,8 @@ fn config(backend: Backend, shards: usize) -> Config {
     match backend {
         Backend::ZeroInline => config.dispatch(Dispatch::Inline),
         Backend::ZeroWorkers => config.dispatch(Dispatch::Workers),
+        Backend::ZeroSleep => config.wakeup(Wakeup::Sleep),
+        Backend::ZeroSpin => config.wakeup(Wakeup::Spin),
         _ => config,
     }
 }

@@ -1,4 +1,4 @@
-//! Three protocols, each on one atomic word that both sides only read-modify-write, so that
+//! Four protocols, each on one atomic word that both sides only read-modify-write, so that
 //! neither can miss the other. Modelled under loom (`RUSTFLAGS="--cfg zero_loom"`).
 //!
 //! What the models leave out: the queue beside the word is one cell there, and the bell is a
@@ -95,6 +95,42 @@ impl Flag {
     }
 }
 
+const POLLED: u32 = 0;
+const PARKED: u32 = 1;
+const WOKEN: u32 = 2;
+
+/// One who parks something once, and any number who may wake it: exactly one of them takes it from
+/// there, be it the one who parks, because he came too late.
+pub(crate) struct Parking(AtomicU32);
+
+impl Parking {
+    pub(crate) fn new() -> Self {
+        Parking(AtomicU32::new(POLLED))
+    }
+
+    /// Says that it has been put down. Returns false if it was woken before: the caller takes it.
+    pub(crate) fn park(&self) -> bool {
+        // Pairs with the swap in `unpark`: either that one sees PARKED, and what was put down before,
+        // or this sees WOKEN, and what was published before the call.
+        let parked = self
+            .0
+            .compare_exchange(POLLED, PARKED, Ordering::AcqRel, Ordering::Acquire);
+        parked.is_ok()
+    }
+
+    /// Wakes it. Returns true if it was parked: the caller takes it.
+    pub(crate) fn unpark(&self) -> bool {
+        // Pairs with the exchange in `park`.
+        self.0.swap(WOKEN, Ordering::AcqRel) == PARKED
+    }
+
+    /// Begins anew. Nobody else may know of it.
+    #[inline]
+    pub(crate) fn renew(&self) {
+        self.0.store(POLLED, Ordering::Relaxed);
+    }
+}
+
 const WAITING: u64 = 1;
 
 /// Bytes one side has taken, so that the other may send more: `taken << 1 | waiting`.
@@ -165,6 +201,23 @@ mod tests {
         assert!(!flag.raise());
         assert!(flag.lower());
         assert!(flag.raise());
+    }
+
+    #[test]
+    fn what_is_parked_is_taken_once() {
+        let parking = Parking::new();
+        assert!(parking.park());
+        assert!(parking.unpark());
+        assert!(!parking.unpark());
+    }
+
+    #[test]
+    fn what_is_woken_before_it_is_parked_stays_with_its_owner() {
+        let parking = Parking::new();
+        assert!(!parking.unpark());
+        assert!(!parking.park());
+        parking.renew();
+        assert!(parking.park());
     }
 
     #[test]
@@ -273,6 +326,37 @@ mod loom_tests {
             raisers
                 .into_iter()
                 .for_each(|raiser| raiser.join().unwrap());
+        });
+    }
+
+    /// Two wakers and the one who parks: exactly one takes, and sees what the wakers have published.
+    #[test]
+    fn loom_what_is_parked_is_taken_once() {
+        loom::model(|| {
+            let parking = Arc::new(Parking::new());
+            let call = Arc::new(AtomicU32::new(0));
+            let published = Arc::new(AtomicU32::new(0));
+            let taken = Arc::new(AtomicU32::new(0));
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (parking, call) = (parking.clone(), call.clone());
+                    let (published, taken) = (published.clone(), taken.clone());
+                    thread::spawn(move || {
+                        published.store(1, Ordering::Relaxed);
+                        if parking.unpark() {
+                            assert_eq!(call.load(Ordering::Relaxed), 1);
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                    })
+                })
+                .collect();
+            call.store(1, Ordering::Relaxed);
+            if !parking.park() {
+                assert_eq!(published.load(Ordering::Relaxed), 1);
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
+            wakers.into_iter().for_each(|waker| waker.join().unwrap());
+            assert_eq!(taken.load(Ordering::Relaxed), 1);
         });
     }
 

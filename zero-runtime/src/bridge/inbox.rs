@@ -6,6 +6,7 @@ use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 
+use super::crowd::Crowd;
 use super::handshake::{Bell, Flag, Wakeup};
 use crate::slots::Key;
 use crate::sys::EventFd;
@@ -25,23 +26,31 @@ pub(crate) struct Inbox {
     /// A place in use elsewhere has become free.
     places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
+    crowd: Arc<Crowd>,
 }
 
 impl Inbox {
     /// Makes an inbox for `connections_max` connections, each of which is in it at most once.
     ///
     /// Signals of closed connections may still lie in it, hence twice the room.
-    pub(crate) fn new(connections_max: usize, bell: Arc<EventFd>) -> Arc<Self> {
+    pub(crate) fn new(connections_max: usize, bell: Arc<EventFd>, crowd: Arc<Crowd>) -> Arc<Self> {
         Arc::new(Inbox {
             keys: ArrayQueue::new(2 * connections_max.max(1)),
             overflowed: AtomicBool::new(false),
             places: Flag::new(),
             wakeup: Wakeup::new(bell),
+            crowd,
         })
     }
 
     pub(crate) fn wakeup(&self) -> &Wakeup<Arc<EventFd>> {
         &self.wakeup
+    }
+
+    /// The server's handlers that are away from their shards.
+    #[inline]
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -101,6 +110,11 @@ impl ConnSignal {
         self.inbox.wakeup.wake();
     }
 
+    /// The server's handlers that are away from their shards.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.inbox.crowd
+    }
+
     /// The shard has taken the key out and is about to look.
     pub(crate) fn lower(&self) {
         self.queued.lower();
@@ -131,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_signal_is_queued_once_until_it_is_lowered() {
-        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
+        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()), Crowd::new(1, 1, 1));
         let signal = ConnSignal::new(key(3), inbox.clone());
         signal.raise();
         signal.raise();
@@ -144,7 +158,7 @@ mod tests {
 
     #[test]
     fn signals_beyond_the_room_are_not_lost() {
-        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
+        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()), Crowd::new(1, 1, 1));
         for index in 0..3 {
             ConnSignal::new(key(index), inbox.clone()).raise();
         }

@@ -3,6 +3,8 @@
 //! A worker runs user code between two pops, and user code may block. So the worker's port is
 //! not its own: it is borrowed for a pop or a push only, and a relief worker may take over the
 //! link of one that is stuck; the [`Baton`] between them is contended in that moment only.
+//!
+//! Either side tells the other once for all that it has sent, and only if that one sleeps.
 // Calls and answers travel by value: a box would cost each request an allocation.
 #![allow(clippy::large_enum_variant, clippy::result_large_err)]
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::baton::Baton;
+use super::crowd::Crowd;
 use super::handshake::{Bell, Wakeup};
 use super::inbox::{ConnSignal, Inbox};
 use super::reply::ReplyReceiver;
@@ -26,6 +29,11 @@ use crate::slots::Key;
 
 /// Calls under way on one link; a shard with more uses another link, or waits.
 pub(crate) const CALLS_MAX: usize = 256;
+/// How long calls may be under way on a link without news before the shard looks at it unasked, and
+/// its worker counts as stuck in a handler if there are calls behind that one's.
+const PATIENCE_NS: u64 = 1_000_000;
+/// Doublings of that: to a second.
+const ENDS_MAX: u32 = 10;
 
 impl Bell for AtomicWaker {
     fn ring(&self) {
@@ -86,6 +94,8 @@ pub(crate) struct Link<S: HttpService> {
     wakeup: Wakeup<AtomicWaker>,
     /// Calls ever taken; a link whose count stands still while calls wait has a stuck worker.
     taken: AtomicU64,
+    /// Calls ever sent, as far as workers know: written once a batch.
+    sent: AtomicU64,
     inbox: Arc<Inbox>,
 }
 
@@ -99,10 +109,10 @@ pub(crate) struct ShardPort<S: HttpService> {
     sent: u64,
     /// Sent since the worker was last woken.
     unannounced: bool,
-    /// `taken` when the shard last looked, and when that was.
-    last_look: (u64, u64),
-    /// Reliefs since a call was last taken; each doubles the patience before the next.
-    reliefs: u32,
+    /// How long calls have waited with none being taken.
+    untaken: Silence,
+    /// How long calls have been under way with none being answered.
+    unanswered: Silence,
 }
 
 pub(crate) fn link<S: HttpService>(inbox: Arc<Inbox>) -> ShardPort<S> {
@@ -117,6 +127,7 @@ pub(crate) fn link<S: HttpService>(inbox: Arc<Inbox>) -> ShardPort<S> {
         port: Baton::new(port),
         wakeup: Wakeup::new(AtomicWaker::new()),
         taken: AtomicU64::new(0),
+        sent: AtomicU64::new(0),
         inbox,
     });
     ShardPort {
@@ -126,8 +137,41 @@ pub(crate) fn link<S: HttpService>(inbox: Arc<Inbox>) -> ShardPort<S> {
         under_way: 0,
         sent: 0,
         unannounced: false,
-        last_look: (0, 0),
-        reliefs: 0,
+        untaken: Silence::default(),
+        unanswered: Silence::default(),
+    }
+}
+
+/// A count that should move, and how long it has not.
+#[derive(Default)]
+struct Silence {
+    count: u64,
+    since_ns: u64,
+    /// How often patience has ended meanwhile; each time doubles it.
+    ends: u32,
+}
+
+impl Silence {
+    fn ends_ns(&self) -> u64 {
+        self.since_ns + (PATIENCE_NS << self.ends)
+    }
+
+    /// Whether patience with the count has ended just now. Begins anew when it moves or `is_done`.
+    fn has_ended(&mut self, count: u64, is_done: bool, now_ns: u64) -> bool {
+        if is_done || count != self.count {
+            *self = Silence {
+                count,
+                since_ns: now_ns,
+                ends: 0,
+            };
+            return false;
+        }
+        if now_ns < self.ends_ns() {
+            return false;
+        }
+        self.since_ns = now_ns;
+        self.ends = (self.ends + 1).min(ENDS_MAX);
+        true
     }
 }
 
@@ -145,6 +189,7 @@ impl<S: HttpService> ShardPort<S> {
         if let Err(rtrb::PushError::Full(call)) = self.calls.push(call) {
             return Some(call);
         }
+        self.link.inbox.crowd().join();
         self.under_way += 1;
         self.sent += 1;
         self.unannounced = true;
@@ -154,12 +199,15 @@ impl<S: HttpService> ShardPort<S> {
     /// Wakes the worker if something was sent since the last time: once a batch.
     pub(crate) fn announce(&mut self) {
         if std::mem::take(&mut self.unannounced) {
+            // Relaxed: read by a worker that spins, which then looks at the ring itself.
+            self.link.sent.store(self.sent, Ordering::Relaxed);
             self.link.wakeup.wake();
         }
     }
 
     pub(crate) fn next_answer(&mut self) -> Option<Answer> {
         let answer = self.answers.pop().ok()?;
+        self.link.inbox.crowd().leave();
         self.under_way -= 1;
         Some(answer)
     }
@@ -168,31 +216,47 @@ impl<S: HttpService> ShardPort<S> {
         !self.answers.is_empty()
     }
 
-    /// Whether calls wait that no worker has yet taken.
-    pub(crate) fn has_waiting_calls(&self) -> bool {
+    /// When to look at the link again, though nobody has called: calls may wait behind one that
+    /// blocks, and answers that came before a long call are told of only with that one's.
+    pub(crate) fn patience_ends_ns(&self) -> Option<u64> {
+        if self.under_way == 0 {
+            return None;
+        }
+        let silence = match self.has_waiting_calls() {
+            true => &self.untaken,
+            false => &self.unanswered,
+        };
+        Some(silence.ends_ns())
+    }
+
+    /// Takes note of how far the worker is. Returns whether it has kept calls waiting for too long.
+    pub(crate) fn is_stuck(&mut self, now_ns: u64) -> bool {
         // Relaxed: a late value only delays a relief.
+        let taken = self.link.taken.load(Ordering::Relaxed);
+        let answered = self.sent - self.under_way as u64;
+        self.unanswered
+            .has_ended(answered, self.under_way == 0, now_ns);
+        self.untaken.has_ended(taken, taken == self.sent, now_ns)
+    }
+
+    /// Whether calls wait that no worker has yet taken.
+    fn has_waiting_calls(&self) -> bool {
         self.link.taken.load(Ordering::Relaxed) != self.sent
     }
 
-    /// Whether calls have waited for `patience_ns` with none being taken.
-    pub(crate) fn is_stuck(&mut self, now_ns: u64, patience_ns: u64) -> bool {
-        let taken = self.link.taken.load(Ordering::Relaxed);
-        if taken == self.sent || taken != self.last_look.0 {
-            self.last_look = (taken, now_ns);
-            self.reliefs = 0;
-            return false;
-        }
-        now_ns - self.last_look.1 >= patience_ns << self.reliefs.min(10)
-    }
-
     /// Takes the link away from its present worker; whoever runs with the returned epoch owns it.
-    pub(crate) fn relieve(&mut self, now_ns: u64) -> u64 {
-        self.last_look.1 = now_ns;
-        self.reliefs += 1;
+    pub(crate) fn relieve(&mut self) -> u64 {
         self.link.port.with(|port| {
             port.epoch += 1;
             port.epoch
         })
+    }
+}
+
+impl<S: HttpService> Drop for ShardPort<S> {
+    fn drop(&mut self) {
+        // Nobody hears the answers that are still to come.
+        (0..self.under_way).for_each(|_| self.link.inbox.crowd().leave());
     }
 }
 
@@ -218,11 +282,26 @@ impl<S: HttpService> Link<S> {
         taken
     }
 
-    /// Sends an answer and wakes the shard if it sleeps.
+    /// Sends an answer; [`announce`](Self::announce) it, or several at once.
     pub(crate) fn answer(&self, answer: Answer) {
         let refused = self.port.with(|port| port.answers.push(answer)).is_err();
         debug_assert!(!refused, "there is room for an answer to each call");
+    }
+
+    /// Wakes the shard, if it sleeps, to take the answers sent so far.
+    pub(crate) fn announce(&self) {
         self.inbox.wakeup().wake();
+    }
+
+    /// The server's handlers that are away from their shards.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        self.inbox.crowd()
+    }
+
+    /// Whether a call seems to wait. Whoever may take it finds out by taking it.
+    pub(crate) fn has_calls(&self) -> bool {
+        // Relaxed: looked at again and again, and never relied on.
+        self.sent.load(Ordering::Relaxed) != self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether the worker of `epoch` may sleep; its waker is registered first. A worker that has

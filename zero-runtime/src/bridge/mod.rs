@@ -2,14 +2,16 @@
 //!
 //! Knows threads, wakers and queues; knows nothing of sockets, rings or HTTP's syntax.
 //!
-//! * [`handshake`]: the three protocols on one atomic word each, modelled under loom.
+//! * [`handshake`]: the four protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".
 //! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
 //! * [`peers`]: how many connections each peer has.
 //! * [`place`]: connections that a shard let go and still counts.
+//! * [`crowd`]: how many handlers are away from their shards, and whether they lack cores.
 //! * [`link`]: batches of calls to a worker and their answers.
 
-mod baton;
+pub(crate) mod baton;
+pub(crate) mod crowd;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod link;

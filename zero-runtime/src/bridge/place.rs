@@ -74,11 +74,12 @@ impl fmt::Debug for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::crowd::Crowd;
     use crate::sys::EventFd;
 
     #[test]
     fn a_dropped_place_is_free_and_the_shard_hears_of_it() {
-        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()));
+        let inbox = Inbox::new(1, Arc::new(EventFd::new().unwrap()), Crowd::new(1, 1, 1));
         let away = Away::new(inbox.clone());
         let (first, second) = (away.place(None), away.place(None));
         assert_eq!((away.count(), inbox.is_empty()), (2, true));

@@ -47,6 +47,7 @@ const CANCELLED: u8 = 2;
 /// Makes both ends of a reply that may be `window` bytes ahead of the shard.
 pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, ReplyReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(ITEMS);
+    signal.crowd().join();
     let shared = Arc::new(Shared {
         signal,
         task: AtomicWaker::new(),
@@ -58,6 +59,7 @@ pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, R
         window,
         sent_bytes: 0,
         ended: false,
+        unannounced: false,
         shared: shared.clone(),
     };
     let receiver = ReplyReceiver {
@@ -73,6 +75,8 @@ pub(crate) struct ReplySender {
     window: usize,
     sent_bytes: u64,
     ended: bool,
+    /// Sent since the shard was last told.
+    unannounced: bool,
     shared: Arc<Shared>,
 }
 
@@ -109,7 +113,7 @@ impl ReplySender {
     }
 
     /// Sends a piece; there must be room, except for the last one. Returns whether anybody wants
-    /// more.
+    /// more. [`announce`](Self::announce) it, or several at once.
     pub(crate) fn send(&mut self, reply: Reply) -> bool {
         match &reply {
             Reply::Data(data) => self.sent_bytes += data.len() as u64,
@@ -121,8 +125,15 @@ impl ReplySender {
         }
         let pushed = self.items.push(reply);
         debug_assert!(pushed.is_ok(), "a piece is sent only when there is room");
-        self.shared.signal.raise();
+        self.unannounced = true;
         true
+    }
+
+    /// Tells the shard of what was sent since the last time.
+    pub(crate) fn announce(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.shared.signal.raise();
+        }
     }
 
     /// Says that there will be no whole reply, unless it has been given: what panics after that
@@ -137,6 +148,8 @@ impl ReplySender {
 impl Drop for ReplySender {
     fn drop(&mut self) {
         self.fail(Reply::Failed);
+        self.announce();
+        self.shared.signal.crowd().leave();
     }
 }
 

@@ -147,6 +147,9 @@ pub trait Ring {
     /// # Errors
     /// Only what makes the ring unusable; passing trouble is retried and counted inside.
     fn turn(&mut self, wait: Wait) -> io::Result<()>;
+    /// Whether a turn would find a completion, or something the kernel wants done, as far as can be
+    /// told without entering it.
+    fn has_news(&mut self) -> bool;
     /// The next collected completion.
     fn next_completion(&mut self) -> Option<Completion<Self>>;
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::conn::{Conn, Incoming, Recv, State};
 use super::sink::ShardSink;
@@ -19,6 +19,7 @@ use crate::ring::Ring;
 use crate::service::sealed::Fill;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
+use crate::worker::parked::Place;
 use crate::worker::{self, Detached, Spawn, trace_ended};
 
 /// From this much on, the rest of a body is received into buffers of its own.
@@ -264,19 +265,24 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             reason_phrase: M::reason_phrase,
             begun,
             refused: false,
+            filled: false,
         };
-        // A call that waits is polled again by its task at once, so this waker is never relied on.
-        let mut cx = Context::from_waker(Waker::noop());
+        let place = self
+            .spare_place
+            .take()
+            .unwrap_or_else(|| Place::new(self.spawn.clone()));
+        let mut cx = Context::from_waker(place.waker());
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let driver = driver.as_mut();
             let body = body.take().unwrap_or_else(RequestBody::empty);
             driver.start_now(service.clone(), call.take_head(), body, &mut cx, &mut sink)
         }));
-        let refused = sink.refused;
+        let (refused, filled) = (sink.refused, sink.filled);
         self.put_out(key, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
                 self.spare_driver = Some(driver);
+                self.spare_place = place.renew();
                 self.response_done(key);
             }
             Ok(Poll::Ready(ended)) => {
@@ -284,7 +290,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.spare_driver = Some(driver);
                 self.fail_exchange(key);
             }
-            Ok(Poll::Pending) => self.detach(key, driver),
+            // Room for more of its body is with its task.
+            Ok(Poll::Pending) if filled => self.detach(key, driver, None),
+            Ok(Poll::Pending) => self.detach(key, driver, Some(place)),
             Err(_panic) => {
                 worker::discard(driver);
                 self.handle_panic(key);
@@ -292,8 +300,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// Lets a call that waits go on as a task of its own.
-    fn detach(&mut self, key: Key, driver: Pin<Box<Driver<M::Service>>>) {
+    /// Lets a call go on elsewhere: as a task of its own, as soon as the waker of its place is called,
+    /// or at once if it has none, because it does not wait for anything.
+    fn detach(
+        &mut self,
+        key: Key,
+        driver: Pin<Box<Driver<M::Service>>>,
+        place: Option<Place<M::Service, X>>,
+    ) {
         let window = self.limits.response_window_bytes;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -302,7 +316,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let signal = Self::signal(conn, key, &self.inbox);
         let (sender, receiver) = reply::channel(signal, window);
         conn.exchange = Exchange::Detached(receiver);
-        self.spawn.spawn(Detached::new(driver, sender));
+        let call = Detached::new(driver, sender);
+        match place {
+            Some(place) => place.park(call),
+            None => self.spawn.spawn(call),
+        }
         if conn.read_closed {
             self.cancel_if_waiting(key);
         }
@@ -323,7 +341,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let Some(service) = self.clone_service(key) {
             let mut driver = Box::pin(Driver::idle());
             driver.as_mut().start(service, head, body);
-            self.detach(key, driver);
+            self.detach(key, driver, None);
         }
     }
 
@@ -384,11 +402,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     fn relieve_if_stuck(&mut self, port: usize) {
         let now_ns = self.now.mono_ns;
         let port = &mut self.ports[port];
-        if port.is_stuck(now_ns, super::WORKER_PATIENCE_NS) {
+        if port.is_stuck(now_ns) {
             self.counters.relief_workers.add(1);
-            let epoch = port.relieve(now_ns);
+            let epoch = port.relieve();
             let window = self.limits.response_window_bytes;
-            let task = worker::run(port.link.clone(), epoch, self.spawn.clone(), window);
+            let spin = worker::Spin::Never;
+            let task = worker::run(port.link.clone(), epoch, self.spawn.clone(), window, spin);
             self.spawn.spawn(task);
         }
     }

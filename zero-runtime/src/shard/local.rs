@@ -72,6 +72,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             reason_phrase: M::reason_phrase,
             begun,
             refused: false,
+            filled: false,
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             poll(driver.as_mut(), &mut cx, &mut sink)

@@ -16,6 +16,7 @@ mod input;
 mod local;
 mod output;
 mod sink;
+mod wait;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -40,14 +41,16 @@ use crate::pool::arena::Arena;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
-use crate::ring::{Completion, ListenerId, Ring, Wait};
+use crate::ring::{Completion, ListenerId, Ring};
 use crate::service::{HttpService, MakeHttpService, Reply};
 use crate::slots::{Key, Slots};
 use crate::stats::ShardCounters;
 use crate::tap::Tap;
 use crate::time::Now;
 use crate::timer::Wheel;
+use crate::waking::Waking;
 use crate::worker::Spawn;
+use crate::worker::parked::Place;
 
 /// Header maps kept for reuse.
 const MAPS_MAX: usize = 256;
@@ -118,7 +121,7 @@ type HeadOf<M> = <<M as MakeHttpService>::Service as HttpService>::Head;
 type BodyOf<M> = <<<M as MakeHttpService>::Service as HttpService>::Response as Reply>::Body;
 
 /// One shard.
-pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
+pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     // First, so that nothing is in flight any more when the rest is dropped.
     ring: R,
     conns: Slots<Conn<R::Socket, M::Service>>,
@@ -163,6 +166,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     peers: Option<Arc<Peers>>,
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
+    spare_place: Option<Place<M::Service, X>>,
     table: HeadTable,
     names: NameTable,
     arena: Arena,
@@ -173,9 +177,6 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X> {
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
 }
-
-/// How long calls may wait on a link before its worker counts as stuck in a handler.
-const WORKER_PATIENCE_NS: u64 = 1_000_000;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(crate) fn new(ring: R, seed: ShardSeed<M, X>) -> Self {
@@ -222,6 +223,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             peers: seed.peers,
             counters: seed.counters,
             spare_driver: None,
+            spare_place: None,
             table: HeadTable::new(limits.headers_max),
             names: NameTable::new(),
             arena: Arena::new(),
@@ -242,7 +244,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     ///
     /// # Errors
     /// When the ring has become unusable.
-    pub(crate) fn step(&mut self) -> std::io::Result<Flow> {
+    pub(crate) fn step<W: Waking>(&mut self, waking: &mut W) -> std::io::Result<Flow> {
         if !self.is_turn_due()
             && let Some(call) = self.calls.pop_front()
         {
@@ -256,7 +258,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.has_ended() {
             return Ok(Flow::Ended);
         }
-        self.turn()?;
+        self.turn(waking)?;
         Ok(Flow::Continue)
     }
 
@@ -272,12 +274,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    fn turn(&mut self) -> std::io::Result<()> {
-        self.ports.iter_mut().for_each(ShardPort::announce);
-        let wait = self.plan_wait();
-        let turned = self.ring.turn(wait);
-        self.inbox.wakeup().awake();
-        turned?;
+    fn turn<W: Waking>(&mut self, waking: &mut W) -> std::io::Result<()> {
+        self.await_facts(waking)?;
         self.now = self.ring.now();
         self.polled_until_ns = 0;
         self.date.update(self.now.unix_s);
@@ -288,46 +286,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.handle_deadlines();
         self.follow_phase();
         Ok(())
-    }
-
-    /// How long the next enter may block. Announces sleep to those who may want to wake us.
-    fn plan_wait(&mut self) -> Wait {
-        if !self.calls.is_empty() {
-            return Wait::Poll;
-        }
-        let Shard {
-            inbox,
-            ports,
-            lifecycle,
-            phase,
-            ..
-        } = self;
-        let may_sleep = inbox.wakeup().prepare_sleep(|| {
-            !inbox.is_empty()
-                || ports.iter().any(ShardPort::has_answers)
-                || lifecycle.phase() != *phase
-        });
-        if !may_sleep {
-            return Wait::Poll;
-        }
-        match self.next_deadline_ns() {
-            NEVER => Wait::Forever,
-            deadline_ns => Wait::Until(deadline_ns),
-        }
-    }
-
-    fn next_deadline_ns(&self) -> u64 {
-        let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
-        let relief = match self.ports.iter().any(ShardPort::has_waiting_calls) {
-            true => self.now.mono_ns + WORKER_PATIENCE_NS,
-            false => NEVER,
-        };
-        let patience = self
-            .patient
-            .front()
-            .map_or(NEVER, |(until_ns, _)| *until_ns);
-        let soonest = wheel.min(relief).min(patience);
-        soonest.min(self.listeners.retry_at_ns())
     }
 
     fn handle_completion(&mut self, completion: Completion<R>) {

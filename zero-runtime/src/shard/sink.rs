@@ -29,6 +29,8 @@ pub(super) struct ShardSink<'a> {
     pub(super) begun: &'a mut Option<Mark>,
     /// The response broke its own framing; nothing more can follow it.
     pub(super) refused: bool,
+    /// A piece was not welcome: who asked waits for nothing but room.
+    pub(super) filled: bool,
 }
 
 impl ShardSink<'_> {
@@ -90,7 +92,8 @@ impl Sink for ShardSink<'_> {
     }
 
     fn has_room(&mut self) -> bool {
-        self.out.len() < self.window
+        self.filled |= self.out.len() >= self.window;
+        !self.filled
     }
 
     fn data(&mut self, data: Bytes) -> bool {
@@ -128,6 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             reason_phrase: M::reason_phrase,
             begun,
             refused: false,
+            filled: false,
         };
         // What is dropped in there is the application's, and may panic.
         let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));

@@ -12,14 +12,16 @@ use super::ring::SimRing;
 use super::rng::Rng;
 use super::spawn::SimSpawn;
 use super::world::{SECOND_NS, Shared, World};
+use crate::bridge::crowd::Crowd;
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
-use crate::config::{Config, Conformance, Dispatch};
+use crate::config::{Config, Conformance, Dispatch, Wakeup};
 use crate::lifecycle::{Lifecycle, Phases, RuntimeRef};
 use crate::limits::Limits;
 use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::{ShardCounters, Stats};
 use crate::sys::EventFd;
+use crate::waking::{Adaptive, Sleeping, Spinning, Waking};
 use crate::worker::{self, Spawn};
 
 /// What a run leaves behind, equal for equal seeds.
@@ -39,6 +41,8 @@ pub(super) struct Run {
     links: Vec<Arc<Link<SimService>>>,
     counters: Arc<ShardCounters>,
     tally: Arc<Tally>,
+    crowd: Arc<Crowd>,
+    wakeup: Wakeup,
 }
 
 impl Run {
@@ -48,10 +52,13 @@ impl Run {
         // Apart from the other choices, so that seeds older than this one keep theirs.
         limits.conformance = Rng::new(seed ^ 3).pick(&[Conformance::Strict, Conformance::Hyper]);
         let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
-        let inbox = Inbox::new(limits.connections_max, bell.clone());
+        let crowd = Crowd::new(1, 2, Rng::new(seed ^ 4).pick(&[1, 2, 4]));
+        limits.wakeup = Rng::new(seed ^ 5).pick(&[Wakeup::Sleep, Wakeup::Adaptive, Wakeup::Spin]);
+        let inbox = Inbox::new(limits.connections_max, bell.clone(), crowd.clone());
         let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
         let waker = inbox.clone();
         lifecycle.on_change(move || waker.wakeup().wake());
+        let wakeup = limits.wakeup;
         let spawn = SimSpawn::new(rng.fork());
         let tally = Arc::new(Tally::default());
         let make = SimMake::new(seed, spawn.clone(), tally.clone());
@@ -86,12 +93,27 @@ impl Run {
             links,
             counters,
             tally,
+            crowd,
+            wakeup,
         }
     }
 
-    pub(super) fn run(mut self) -> Report {
+    pub(super) fn run(self) -> Report {
+        match self.wakeup {
+            Wakeup::Sleep => self.run_with(Sleeping),
+            Wakeup::Adaptive => self.run_with(Adaptive::new()),
+            Wakeup::Spin => self.run_with(Spinning),
+        }
+    }
+
+    fn run_with(mut self, mut waking: impl Waking) -> Report {
         let spawn = self.world.borrow().shared.spawn.clone();
-        while self.shard.step().expect("a simulated ring never fails") == Flow::Continue {
+        while self
+            .shard
+            .step(&mut waking)
+            .expect("a simulated ring never fails")
+            == Flow::Continue
+        {
             spawn.interleave();
         }
         let Run {
@@ -100,6 +122,8 @@ impl Run {
             links,
             counters,
             tally,
+            crowd,
+            ..
         } = self;
         drop(shard);
         links.iter().for_each(|link| link.wake());
@@ -110,6 +134,7 @@ impl Run {
         end_tasks(&spawn, world.kernel.now_ns);
         let stats = counters.snapshot();
         check_end(&world, &tally, &stats);
+        assert!(crowd.is_empty(), "a handler was not counted out");
         let mut trace = world.kernel.trace;
         trace.note(&[spawn.trace()]);
         Report {
@@ -215,7 +240,9 @@ fn ports(
     let start = |_| {
         let port = link::link(inbox.clone());
         let window = limits.response_window_bytes;
-        spawn.spawn(worker::run(port.link.clone(), 0, spawn.clone(), window));
+        let spin = worker::Spin::Never;
+        let task = worker::run(port.link.clone(), 0, spawn.clone(), window, spin);
+        spawn.spawn(task);
         port
     };
     (0..workers).map(start).collect()

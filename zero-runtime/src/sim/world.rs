@@ -1,6 +1,6 @@
 //! Everything that is not the shard: the kernel, the peers, the tasks, the clock and the end.
 //!
-//! Time moves only while the shard sleeps in its turn, and a little in each turn.
+//! Time moves only while the shard sleeps in its turn or spins, and a little in each turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,10 @@ pub(super) struct World {
     phase_since_ns: u64,
     pub(super) turns: u64,
     idle_turns: u64,
+    /// What a shard that spins has been shown, for its next turn.
+    glanced: Vec<Fact>,
+    /// Glances since its last turn.
+    glances: u32,
 }
 
 /// What the world and its shard both hold.
@@ -93,6 +97,8 @@ impl World {
             rng: rng.fork(),
             turns: 0,
             idle_turns: 0,
+            glanced: Vec::new(),
+            glances: 0,
         }
     }
 
@@ -106,9 +112,11 @@ impl World {
             Wait::Forever => u64::MAX,
         };
         let mut woken = self.rng.one_in(200);
+        let mut facts = std::mem::take(&mut self.glanced);
+        self.glances = 0;
         let facts = loop {
             self.let_things_happen();
-            let facts = self.kernel.arrived();
+            facts.extend(self.kernel.arrived());
             woken |= self.shared.bell.read().expect("an eventfd can be read") > 0;
             let now_ns = self.kernel.now_ns;
             if !facts.is_empty() || woken || now_ns >= give_up_ns {
@@ -129,6 +137,18 @@ impl World {
         self.count_turn(facts.is_empty() && !woken && give_up_ns <= started_ns);
         self.kernel.now_ns += self.rng.range(1_000, 20_000);
         (facts, woken)
+    }
+
+    /// Whether completions have come, for a shard that spins. Time passes faster the longer it does;
+    /// now and then something else has its core for a while.
+    pub(super) fn glance(&mut self) -> bool {
+        let step_ns = (100_u64 << (self.glances / 16).min(16)).min(1_000_000);
+        let lost_ns = if self.rng.one_in(300) { 400_000 } else { 0 };
+        self.glances += 1;
+        self.kernel.now_ns += self.rng.range(step_ns / 2, step_ns) + lost_ns;
+        self.let_things_happen();
+        self.glanced.extend(self.kernel.arrived());
+        !self.glanced.is_empty()
     }
 
     fn count_turn(&mut self, idle: bool) {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -20,6 +20,11 @@ use crate::driver::{Driver, Ended, Sink};
 use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
+
+pub(crate) mod parked;
+mod spinner;
+
+use self::spinner::Spinner;
 
 /// Where tasks are spawned: the tokio runtime, or a test's own list.
 pub(crate) trait Spawn: Clone + Send + Sync + 'static {
@@ -72,7 +77,10 @@ impl<S: HttpService> Future for Detached<S> {
         };
         let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx, this.reply)));
         match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                this.reply.announce();
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(ended)) => {
                 trace_ended(&ended);
                 *this.driver = None;
@@ -86,6 +94,7 @@ impl<S: HttpService> Future for Detached<S> {
                 this.reply.fail(Reply::Panicked);
             }
         }
+        this.reply.announce();
         Poll::Ready(())
     }
 }
@@ -145,7 +154,16 @@ impl FirstPoll {
         if let Some(data) = self.data {
             reply.send(Reply::Data(data));
         }
+        reply.announce();
     }
+}
+
+/// Whether a worker without calls spins for a moment before it sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Spin {
+    Never,
+    /// While that has been worth it of late and no core is wanted for something better.
+    Adaptive,
 }
 
 /// Serves a link until it is taken over or its shard is gone.
@@ -154,37 +172,103 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
     epoch: u64,
     spawn: X,
     response_window_bytes: usize,
+    spin: Spin,
 ) {
     let mut spare: Option<Pin<Box<Driver<S>>>> = None;
+    let mut spinner = (spin == Spin::Adaptive).then(Spinner::new);
     poll_fn(|cx| {
+        if let Some(spinner) = &mut spinner {
+            spinner.woke();
+        }
+        let mut batch = Batch::new(&link);
         loop {
             let call = match link.take(epoch) {
                 Taken::Relieved => {
+                    batch.announce();
                     link.wake();
                     return Poll::Ready(());
                 }
                 Taken::Call(call) => call,
-                Taken::Nothing if link.is_abandoned() => return Poll::Ready(()),
-                Taken::Nothing if link.prepare_sleep(epoch, cx.waker()) => return Poll::Pending,
-                Taken::Nothing => continue,
+                Taken::Nothing => {
+                    batch.announce();
+                    if link.is_abandoned() {
+                        return Poll::Ready(());
+                    }
+                    let has_calls = spinner.as_mut().is_some_and(|spinner| spinner.spin(&link));
+                    if !has_calls && link.prepare_sleep(epoch, cx.waker()) {
+                        return Poll::Pending;
+                    }
+                    // What was waited is no poll's time.
+                    batch = Batch::new(&link);
+                    continue;
+                }
             };
             let (conn, class) = (call.conn, call.class);
-            let started = class.map(|class| (class, Instant::now()));
             let outcome = answer(call, &mut spare, &spawn, response_window_bytes);
-            let polled = started.map(|(class, at)| (class, at.elapsed().as_nanos() as u64));
+            let ns = batch.answered();
             link.answer(Answer {
                 conn,
                 outcome,
-                polled,
+                polled: class.map(|class| (class, ns)),
             });
+            batch.announce_if_late();
             // A fresh budget for the next handler, as if it were a task of its own.
             if !tokio::task::coop::has_budget_remaining() {
+                batch.announce();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
     })
     .await;
+}
+
+/// Answers a sleeping shard is told of together.
+struct Batch<'a, S: HttpService> {
+    link: &'a Link<S>,
+    answers: usize,
+    /// When the first of them was given.
+    first: Instant,
+    /// When the last poll ended, which is about when the next one begins.
+    last: Instant,
+}
+
+/// An answer waits no longer than this for those behind it, unless a poll takes longer.
+const ANNOUNCE: Duration = Duration::from_micros(50);
+
+impl<'a, S: HttpService> Batch<'a, S> {
+    fn new(link: &'a Link<S>) -> Self {
+        let now = Instant::now();
+        Batch {
+            link,
+            answers: 0,
+            first: now,
+            last: now,
+        }
+    }
+
+    /// Counts an answer that is being given; returns how long its poll took, in nanoseconds.
+    fn answered(&mut self) -> u64 {
+        let now = Instant::now();
+        if self.answers == 0 {
+            self.first = now;
+        }
+        self.answers += 1;
+        let before = std::mem::replace(&mut self.last, now);
+        now.duration_since(before).as_nanos() as u64
+    }
+
+    fn announce_if_late(&mut self) {
+        if self.last.duration_since(self.first) > ANNOUNCE {
+            self.announce();
+        }
+    }
+
+    fn announce(&mut self) {
+        if std::mem::take(&mut self.answers) > 0 {
+            self.link.announce();
+        }
+    }
 }
 
 /// Drops what a panic has left half done; its destructors may panic again.

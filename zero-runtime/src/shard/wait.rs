@@ -1,0 +1,133 @@
+//! Phase one of a turn: what was asked is submitted, and a fact waited for, as the strategy says.
+
+use std::io;
+
+use super::Shard;
+use super::conn::NEVER;
+use crate::bridge::link::ShardPort;
+use crate::ring::{Ring, Wait};
+use crate::service::MakeHttpService;
+use crate::waking::{Spun, Waited, Waking};
+use crate::worker::Spawn;
+
+/// Looks for news between two at the clock, which costs more than all of them.
+const LOOKS: u32 = 4;
+/// So much time between two looks at the clock says that somebody else had the core: far more than
+/// an interrupt takes, and less than the least slice a scheduler gives.
+const LOSS_NS: u64 = 250_000;
+
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
+    /// Submits, and returns once there is something to react to, or the next deadline has come.
+    pub(super) fn await_facts<W: Waking>(&mut self, waking: &mut W) -> io::Result<()> {
+        self.ports.iter_mut().for_each(ShardPort::announce);
+        if !self.calls.is_empty() {
+            return self.ring.turn(Wait::Poll);
+        }
+        if !W::SPINS {
+            return self.sleep();
+        }
+        let mut began_ns = self.ring.now().mono_ns;
+        let mut spun = Spun::Not;
+        if !self.is_core_wanted::<W>()
+            && let Some(until_ns) = waking.spin_until_ns(began_ns)
+        {
+            // Most sends are done when they are submitted.
+            self.ring.turn(Wait::Poll)?;
+            if self.has_news() {
+                return self.ring.turn(Wait::Poll);
+            }
+            began_ns = self.ring.now().mono_ns;
+            spun = self.spin(began_ns, until_ns.min(self.next_deadline_ns()), waking);
+        }
+        match spun {
+            Spun::Found => {
+                self.counters.spins_found.add(1);
+                self.ring.turn(Wait::Poll)?;
+            }
+            Spun::InVain => {
+                self.counters.spins_in_vain.add(1);
+                self.sleep()?;
+            }
+            Spun::Not => self.sleep()?,
+        }
+        let ns = self.ring.now().mono_ns - began_ns;
+        waking.waited(Waited { ns, spun });
+        Ok(())
+    }
+
+    /// Looks for news without entering the kernel, until there is some, or the time is over.
+    fn spin<W: Waking>(&mut self, began_ns: u64, until_ns: u64, waking: &mut W) -> Spun {
+        let mut looked_ns = began_ns;
+        loop {
+            for _ in 0..LOOKS {
+                if self.has_news() {
+                    return Spun::Found;
+                }
+                std::hint::spin_loop();
+            }
+            let now_ns = self.ring.now().mono_ns;
+            let lost_ns = now_ns - looked_ns;
+            if lost_ns > LOSS_NS {
+                waking.lost_core(now_ns, lost_ns);
+            }
+            if self.is_core_wanted::<W>() {
+                return Spun::Not;
+            }
+            if now_ns >= until_ns {
+                return Spun::InVain;
+            }
+            looked_ns = now_ns;
+        }
+    }
+
+    /// Whether handlers of this server need the cores that shards could spin on.
+    #[inline]
+    fn is_core_wanted<W: Waking>(&self) -> bool {
+        !W::IS_SELFISH && self.inbox.crowd().is_short_of_cores()
+    }
+
+    /// Whether a turn would find something to do.
+    #[inline]
+    fn has_news(&mut self) -> bool {
+        self.ring.has_news() || self.is_called()
+    }
+
+    /// Whether another thread has something for us.
+    #[inline]
+    fn is_called(&self) -> bool {
+        !self.inbox.is_empty()
+            || self.ports.iter().any(ShardPort::has_answers)
+            || self.lifecycle.phase() != self.phase
+    }
+
+    /// Blocks until a fact comes, somebody wakes us, or the next deadline.
+    fn sleep(&mut self) -> io::Result<()> {
+        let wait = self.plan_sleep();
+        let turned = self.ring.turn(wait);
+        self.inbox.wakeup().awake();
+        turned
+    }
+
+    /// How long the next enter may block. Announces sleep to those who may want to wake us.
+    fn plan_sleep(&mut self) -> Wait {
+        if !self.inbox.wakeup().prepare_sleep(|| self.is_called()) {
+            return Wait::Poll;
+        }
+        match self.next_deadline_ns() {
+            NEVER => Wait::Forever,
+            deadline_ns => Wait::Until(deadline_ns),
+        }
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
+        let workers = self.ports.iter().filter_map(ShardPort::patience_ends_ns);
+        let workers = workers.min().unwrap_or(NEVER);
+        let patience = self
+            .patient
+            .front()
+            .map_or(NEVER, |(until_ns, _)| *until_ns);
+        let soonest = wheel.min(workers).min(patience);
+        soonest.min(self.listeners.retry_at_ns())
+    }
+}
