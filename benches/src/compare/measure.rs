@@ -1,186 +1,159 @@
-//! One run: a fresh server, a warm-up, then a load with the server's CPU time taken around it.
+//! One run: a fresh server, a warm-up, then a load with the server's counters read around it.
 
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::thread;
+use std::time::Duration;
 
+use super::record::Run;
 use crate::args::Failure;
-use crate::child::{Pinning, ServerProcess, counter, start_spinner};
-use crate::client::{Client, mask_date};
-use crate::proc::{CpuReading, CpuTime, reaped_children_cpu};
-use crate::scenario::Scenario;
-use crate::server::Backend;
-use crate::wrk::{Wrk, WrkReport};
-
-/// What one run showed. Times are in microseconds.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Responses per second, as wrk counts them.
-    pub requests_per_second: f64,
-    /// Median latency; none where wrk's figure is wrong.
-    pub p50_us: Option<f64>,
-    /// 99th percentile of latency; none where wrk's figure is wrong.
-    pub p99_us: Option<f64>,
-    /// CPU time of the server, all threads, per request.
-    pub cpu_us: f64,
-    /// The part of it spent outside the kernel.
-    pub user_us: f64,
-    /// The part of it spent in the kernel.
-    pub system_us: f64,
-    /// Share of one core that the server used.
-    pub server_busy: f64,
-    /// Share of one core that wrk used.
-    pub client_busy: f64,
-    /// Share of the time in which a thread of the server waited for a core.
-    pub server_waited: f64,
-    /// Calls of `io_uring_enter` per request, where the backend counts them.
-    pub enters: Option<f64>,
-    /// Why the run must not be believed, if so.
-    pub problem: Option<String>,
-}
-
-impl Run {
-    /// Whether neither side was busy although there was work for both: another process had a core,
-    /// or the two wait for timers, as Nagle's algorithm makes them.
-    pub fn is_idle(&self) -> bool {
-        self.server_busy < 0.8 && self.client_busy < 0.8
-    }
-}
+use crate::case::Case;
+use crate::child::{
+    CLIENT_CORE, Launch, Pinning, ServerProcess, bind_to_core, counter, start_spinner,
+};
+use crate::load::{self, Moment, Pace};
+use crate::proc::{CpuReading, Switches, resident_bytes};
 
 /// How long the phases of a run are.
 #[derive(Clone, Copy, Debug)]
 pub struct Phases {
-    /// Load before anything is measured, in seconds; zero for none.
-    pub warm_up_seconds: u64,
-    /// Load while measuring, in seconds.
-    pub seconds: u64,
+    /// Load before anything is measured.
+    pub warm_up: Duration,
+    /// Load while measuring.
+    pub load: Duration,
 }
 
 impl Phases {
     /// What a whole run takes, with the starting and ending of its processes.
     pub fn total(self) -> Duration {
-        Duration::from_secs(self.warm_up_seconds + self.seconds) + Duration::from_millis(300)
+        self.warm_up + self.load + Duration::from_millis(150)
     }
 }
 
-/// Runs one scenario once on one backend.
+/// Runs one case once on one server.
 ///
 /// # Errors
-/// When a program cannot be started or misbehaves. A load with errors is no error but a problem of
-/// the [`Run`].
+/// When a program cannot be started or misbehaves. A load with failures is no error but a problem of the
+/// [`Run`].
 pub fn run(
-    scenario: &Scenario,
-    backend: Backend,
-    wrk: &Wrk,
+    case: &Case,
+    launch: &Launch,
     pinning: &Pinning,
     phases: Phases,
+    pace: Pace,
 ) -> Result<Run, Failure> {
-    let server = ServerProcess::start(backend, pinning)?;
+    let server = ServerProcess::launch(launch, pinning)?;
     let limit = 2 * phases.total() + Duration::from_secs(30);
-    let spinner = scenario
+    let spinner = case
         .spinner
         .then(|| start_spinner(pinning, limit))
         .transpose()?;
-    if phases.warm_up_seconds > 0 {
-        wrk.run(scenario, server.addr, phases.warm_up_seconds)?;
-    }
-    let load = load(scenario, &server, wrk, phases.seconds)?;
+    // The load has a thread of its own, for it alone is bound to a core.
+    let (run, server) = thread::scope(|scope| {
+        let load = scope.spawn(move || {
+            let bound = match pinning {
+                Pinning::Cores => bind_to_core(CLIENT_CORE),
+                Pinning::Off(_) => Ok(()),
+            };
+            let run = bound.and_then(|()| load_it(case, &server, phases, pace));
+            (run, server)
+        });
+        load.join().map_err(|_| "the load generator panicked")
+    })?;
     drop(spinner);
-    let obeyed = server.stop()?;
-    Ok(load.into_run(obeyed))
+    let mut run = run?;
+    run.start_up_seconds = server.start_up.as_secs_f64();
+    if !server.stop()? {
+        run.problem
+            .get_or_insert_with(|| "the server did not end on SIGTERM".into());
+    }
+    Ok(run)
 }
 
-/// A load and what it cost.
-struct Load {
-    report: WrkReport,
-    took: Duration,
-    server: CpuTime,
-    client: Duration,
-    stats_before: Option<String>,
-    stats_after: Option<String>,
+/// What can be read of a server from outside.
+struct Reading {
+    cpu: CpuReading,
+    switches: Switches,
+    stats: Option<String>,
 }
 
-fn load(
-    scenario: &Scenario,
+impl Reading {
+    fn of(server: &ServerProcess) -> Result<Self, Failure> {
+        let stats = server.stats()?;
+        Ok(Reading {
+            cpu: CpuReading::of(server.pid())?,
+            switches: Switches::of(server.pid())?,
+            stats,
+        })
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        counter(self.stats.as_deref()?, name)
+    }
+}
+
+fn load_it(
+    case: &Case,
     server: &ServerProcess,
-    wrk: &Wrk,
-    seconds: u64,
-) -> Result<Load, Failure> {
-    let stats_before = server.stats()?;
-    let client_before = reaped_children_cpu()?;
-    let server_before = CpuReading::of(server.pid())?;
-    let start = Instant::now();
-    let report = wrk.run(scenario, server.addr, seconds)?;
-    let took = start.elapsed();
-    let server_after = CpuReading::of(server.pid())?;
-    Ok(Load {
-        report,
-        took,
-        server: server_after.since(&server_before),
-        client: reaped_children_cpu()? - client_before,
-        stats_before,
-        stats_after: server.stats()?,
+    phases: Phases,
+    pace: Pace,
+) -> Result<Run, Failure> {
+    let mut plan = case.plan(v4(server.addr)?, phases.warm_up, phases.load)?;
+    plan.pace = pace;
+    let (mut before, mut after) = (None, None);
+    let outcome = load::run(&plan, |moment| match moment {
+        Moment::Start => before = Some(Reading::of(server)),
+        Moment::End => after = Some(Reading::of(server)),
+    })?;
+    let before = before.ok_or("the load did not start")??;
+    let after = after.ok_or("the load did not end")??;
+    let cpu = after.cpu.since(&before.cpu);
+    let counted = |name| Some(after.count(name)?.saturating_sub(before.count(name)?));
+    let problem = problem_of(case, &outcome, counted("responses"));
+    Ok(Run {
+        cpu_seconds: cpu.total.as_secs_f64(),
+        user_seconds: cpu.user.as_secs_f64(),
+        waited_seconds: cpu.waited.as_secs_f64(),
+        switches: after
+            .switches
+            .voluntary
+            .saturating_sub(before.switches.voluntary),
+        preemptions: after.switches.forced.saturating_sub(before.switches.forced),
+        enters: counted("enters"),
+        resident_bytes: resident_bytes(server.pid())?,
+        start_up_seconds: 0.0,
+        outcome,
+        problem,
     })
 }
 
-impl Load {
-    fn into_run(self, obeyed: bool) -> Run {
-        let requests = self.report.requests.max(1) as f64;
-        let took = self.took.as_secs_f64();
-        let us = |time: Duration| time.as_secs_f64() * 1e6;
-        let per_request_us = |time| us(time) / requests;
-        let cpu_us = per_request_us(self.server.total);
-        let user_us = per_request_us(self.server.user);
-        let unserved = self
-            .counted("responses")
-            .is_some_and(|n| n < 0.99 * requests);
-        let problem = if unserved {
-            Some("the server counts fewer responses than wrk".into())
-        } else if !obeyed {
-            Some("the server did not end on SIGTERM".into())
-        } else {
-            None
-        };
-        Run {
-            requests_per_second: self.report.requests_per_second,
-            p50_us: self.report.p50.map(us),
-            p99_us: self.report.p99.map(us),
-            cpu_us,
-            user_us,
-            system_us: cpu_us - user_us,
-            server_busy: self.server.total.as_secs_f64() / took,
-            client_busy: self.client.as_secs_f64() / took,
-            server_waited: self.server.waited.as_secs_f64() / took,
-            enters: self.counted("enters").map(|enters| enters / requests),
-            problem: self.report.problem.or(problem),
-        }
+fn problem_of(case: &Case, outcome: &load::Outcome, responses: Option<u64>) -> Option<String> {
+    if let Some(first) = &outcome.first_failure {
+        return Some(format!("{} failures, the first: {first}", outcome.failures));
     }
-
-    /// How far one of the backend's counters went during the load.
-    fn counted(&self, name: &str) -> Option<f64> {
-        let before = counter(self.stats_before.as_deref()?, name)?;
-        let after = counter(self.stats_after.as_deref()?, name)?;
-        Some(after.saturating_sub(before) as f64)
+    if outcome.answers == 0 {
+        return Some("no answer".into());
     }
+    if outcome.unanswered > 0 {
+        return Some(format!(
+            "{} requests were not answered in time",
+            outcome.unanswered
+        ));
+    }
+    // Events and frames are answers that a backend does not count as responses; what is under way at the
+    // window's ends is counted on one side and not on the other.
+    let under_way = 2 * (case.connections * case.pipeline) as u64;
+    let seen = outcome.answers;
+    let unserved = responses.filter(|n| *n > 100 && ((n + under_way) as f64) < 0.99 * seen as f64);
+    unserved.map(|n| format!("the server counts {n} responses, the generator {seen}"))
 }
 
-/// Collects what a fresh server answers to a scenario, twice on one connection, with dates masked.
+/// The generator's addresses are IPv4's.
 ///
 /// # Errors
-/// When the server does not answer, or not with 200.
-pub fn answers(scenario: &Scenario, server: &ServerProcess) -> Result<Vec<u8>, Failure> {
-    let request = scenario.request(&server.addr.to_string());
-    let mut client = Client::connect(server.addr)?;
-    let mut answers = Vec::new();
-    for _ in 0..2 {
-        client.send(&request.repeat(scenario.pipeline))?;
-        for _ in 0..scenario.pipeline {
-            let mut answer = client.receive()?.to_vec();
-            if !answer.starts_with(b"HTTP/1.1 200 ") {
-                let head = String::from_utf8_lossy(&answer[..answer.len().min(200)]);
-                return Err(format!("{} is answered {head:?}", scenario.name).into());
-            }
-            mask_date(&mut answer);
-            answers.append(&mut answer);
-        }
+/// When `addr` is not.
+pub fn v4(addr: SocketAddr) -> Result<SocketAddrV4, Failure> {
+    match addr {
+        SocketAddr::V4(addr) => Ok(addr),
+        SocketAddr::V6(_) => Err("the server must listen on an IPv4 address".into()),
     }
-    Ok(answers)
 }

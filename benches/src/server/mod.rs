@@ -1,6 +1,8 @@
 //! Starts the application on one backend, inside this process.
 
+mod floor;
 mod hyper;
+mod hyper_alone;
 #[cfg(feature = "zero")]
 mod zero;
 
@@ -11,8 +13,9 @@ use std::str::FromStr;
 
 use axum::Router;
 
-/// What serves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What serves. The one list of backends: to add one, add it here, to [`Backend::ALL`], and to [`start`]
+/// or, when it is a program of its own, to [`Backend::home`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backend {
     /// zero, set up as it comes.
     Zero,
@@ -24,16 +27,54 @@ pub enum Backend {
     Hyper,
     /// `axum::serve` as it comes, which leaves Nagle's algorithm on.
     HyperDefault,
+    /// hyper with a handler of its own, without axum. Answers a few of the paths.
+    HyperAlone,
+    /// A bare loop on io_uring, which answers plaintext without parsing.
+    UringFloor,
+    /// A bare loop on epoll, which answers plaintext without parsing.
+    EpollFloor,
+    /// actix-web.
+    Actix,
+    /// ntex.
+    Ntex,
+    /// xitca-web.
+    Xitca,
+    /// may_minihttp. Answers a few of the paths.
+    May,
+    /// The same axum application on compio's io_uring.
+    CyperAxum,
+    /// nginx, which answers plaintext from its configuration.
+    Nginx,
+}
+
+/// Where a backend's code is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// In this package: [`start`] starts it.
+    Here,
+    /// In the package `benches/peers`, as a program of this name.
+    Peer(&'static str),
+    /// On the machine, when it is installed.
+    Machine(&'static str),
 }
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 5] = [
+    pub const ALL: [Backend; 14] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
         Backend::Hyper,
         Backend::HyperDefault,
+        Backend::HyperAlone,
+        Backend::UringFloor,
+        Backend::EpollFloor,
+        Backend::Actix,
+        Backend::Ntex,
+        Backend::Xitca,
+        Backend::May,
+        Backend::CyperAxum,
+        Backend::Nginx,
     ];
 
     /// What is compared unless the command line says otherwise.
@@ -53,6 +94,48 @@ impl Backend {
             Backend::ZeroWorkers => "zero-workers",
             Backend::Hyper => "hyper",
             Backend::HyperDefault => "hyper-default",
+            Backend::HyperAlone => "hyper-alone",
+            Backend::UringFloor => "uring-floor",
+            Backend::EpollFloor => "epoll-floor",
+            Backend::Actix => "actix-web",
+            Backend::Ntex => "ntex",
+            Backend::Xitca => "xitca-web",
+            Backend::May => "may_minihttp",
+            Backend::CyperAxum => "cyper-axum",
+            Backend::Nginx => "nginx",
+        }
+    }
+
+    /// What it is, with the settings it runs with.
+    pub fn about(self) -> &'static str {
+        match self {
+            Backend::Zero => "zero_axum::serve, Dispatch::Adaptive, as it comes",
+            Backend::ZeroInline => "zero_axum::serve, Dispatch::Inline",
+            Backend::ZeroWorkers => "zero_axum::serve, Dispatch::Workers",
+            Backend::Hyper => "axum::serve, current-thread tokio, TCP_NODELAY",
+            Backend::HyperDefault => "axum::serve, current-thread tokio, as it comes (Nagle on)",
+            Backend::HyperAlone => "hyper without axum, current-thread tokio, TCP_NODELAY",
+            Backend::UringFloor => "bare io_uring loop: multishot, no parsing",
+            Backend::EpollFloor => "bare epoll loop: edge-triggered, no parsing",
+            Backend::Actix => "actix-web, one worker",
+            Backend::Ntex => "ntex on its io_uring runtime, one worker",
+            Backend::Xitca => "xitca-web on io_uring, one worker",
+            Backend::May => "may_minihttp, one coroutine worker",
+            Backend::CyperAxum => "the axum application on compio, defer_taskrun, one thread",
+            Backend::Nginx => "nginx, one worker process, answers from its configuration",
+        }
+    }
+
+    /// Where its code is.
+    pub fn home(self) -> Home {
+        match self {
+            Backend::Actix => Home::Peer("peer-actix"),
+            Backend::Ntex => Home::Peer("peer-ntex"),
+            Backend::Xitca => Home::Peer("peer-xitca"),
+            Backend::May => Home::Peer("peer-may"),
+            Backend::CyperAxum => Home::Peer("peer-cyper"),
+            Backend::Nginx => Home::Machine("nginx"),
+            _ => Home::Here,
         }
     }
 
@@ -62,6 +145,11 @@ impl Backend {
             self,
             Backend::Zero | Backend::ZeroInline | Backend::ZeroWorkers
         )
+    }
+
+    /// Whether it serves any application, and so one that it is given.
+    pub fn serves_any_app(self) -> bool {
+        self.is_zero() || matches!(self, Backend::Hyper | Backend::HyperDefault)
     }
 }
 
@@ -87,10 +175,15 @@ impl FromStr for Backend {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
-    stats: Option<Box<dyn Fn() -> String>>,
+    pub(crate) stats: Option<Box<dyn Fn() -> String>>,
 }
 
 impl Running {
+    /// A server that listens at `addr` and counts nothing.
+    pub fn at(addr: SocketAddr) -> Self {
+        Running { addr, stats: None }
+    }
+
     /// The backend's own counters in one line of `name: count` pairs; `None` for hyper, which has
     /// none.
     pub fn stats(&self) -> Option<String> {
@@ -118,6 +211,13 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
         }
         Backend::Hyper => hyper::start(app, threads, addr, hyper::Nagle::Off),
         Backend::HyperDefault => hyper::start(app, threads, addr, hyper::Nagle::On),
+        Backend::HyperAlone => hyper_alone::start(threads, addr),
+        Backend::UringFloor => floor::start_uring(addr),
+        Backend::EpollFloor => floor::start_epoll(addr),
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{backend} is a program of its own, which compare starts"),
+        )),
     }
 }
 
