@@ -4,7 +4,7 @@
 //! is dropped, and the server and the spinner ask the kernel to end them with their parent.
 
 use std::io::{self, BufRead as _, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::args::Failure;
 use crate::server::Backend;
@@ -43,6 +44,17 @@ pub fn sibling(name: &str) -> Result<PathBuf, Failure> {
 /// When the kernel refuses.
 pub fn end_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
+}
+
+/// Binds this thread, and those it starts from now on, to one core.
+///
+/// # Errors
+/// When the core is not there or not ours to use.
+pub fn bind_to_core(core: usize) -> Result<(), Failure> {
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only)
+        .map_err(|error| format!("core {core} cannot be used: {error}").into())
 }
 
 /// Whether children are bound to cores.
@@ -119,23 +131,76 @@ impl Drop for Guard {
     }
 }
 
-/// A running `server`.
+/// How to start a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What is put into its environment.
+    pub env: Vec<(String, String)>,
+    /// Where it will listen, when it does not say so itself, and obeys no signal but SIGTERM.
+    pub silent_at: Option<SocketAddr>,
+}
+
+impl Launch {
+    /// The `server` beside this program, on one of its backends.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn server(backend: Backend) -> Result<Self, Failure> {
+        let args = ["--backend", backend.name(), "--end-with-parent"];
+        Ok(Launch {
+            program: sibling("server")?,
+            args: args.map(String::from).to_vec(),
+            env: Vec::new(),
+            silent_at: None,
+        })
+    }
+}
+
+/// A running server.
 #[derive(Debug)]
 pub struct ServerProcess {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// From its start to the moment it listened.
+    pub start_up: Duration,
     guard: Guard,
-    lines: Receiver<String>,
+    lines: Option<Receiver<String>>,
 }
 
 impl ServerProcess {
-    /// Starts a fresh server on its core and waits until it listens.
+    /// Starts a fresh `server` on its core and waits until it listens.
     ///
     /// # Errors
     /// When it is not built, or does not listen within five seconds.
     pub fn start(backend: Backend, pinning: &Pinning) -> Result<Self, Failure> {
-        let mut command = pinning.command(sibling("server")?, SERVER_CORE);
-        command.args(["--backend", backend.name(), "--end-with-parent"]);
+        ServerProcess::launch(&Launch::server(backend)?, pinning)
+            .map_err(|error| format!("the {backend} server did not start: {error}").into())
+    }
+
+    /// Starts a server on its core and waits until it listens.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not listen within five seconds.
+    pub fn launch(launch: &Launch, pinning: &Pinning) -> Result<Self, Failure> {
+        let mut command = pinning.command(&launch.program, SERVER_CORE);
+        command.args(&launch.args).envs(launch.env.iter().cloned());
+        ServerProcess::spawn(command, launch.silent_at, PATIENCE)
+    }
+
+    /// Runs a command that is or becomes a server and waits, at most for `limit`, until it listens.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not listen in time.
+    pub fn spawn(
+        mut command: Command,
+        silent_at: Option<SocketAddr>,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        let from = Instant::now();
         let mut guard = Guard(
             command
                 .stdin(Stdio::null())
@@ -144,10 +209,22 @@ impl ServerProcess {
         );
         let stdout = guard.0.stdout.take().ok_or("the server has no stdout")?;
         let lines = lines_of(stdout);
-        let addr = line_after(&lines, "listening on ")
-            .map_err(|error| format!("the {backend} server did not start: {error}"))?
-            .parse()?;
-        Ok(ServerProcess { addr, guard, lines })
+        let (addr, lines) = match silent_at {
+            None => (
+                line_within(limit, &lines, "listening on ")?.parse()?,
+                Some(lines),
+            ),
+            Some(addr) => {
+                wait_for_listener(addr, &mut guard.0, limit)?;
+                (addr, None)
+            }
+        };
+        Ok(ServerProcess {
+            addr,
+            start_up: from.elapsed(),
+            guard,
+            lines,
+        })
     }
 
     /// Its process id.
@@ -160,9 +237,26 @@ impl ServerProcess {
     /// # Errors
     /// When the server has ended or does not answer within five seconds.
     pub fn stats(&self) -> Result<Option<String>, Failure> {
+        Ok(self
+            .counts()?
+            .map(|(_, stats)| stats)
+            .filter(|stats| stats != "none"))
+    }
+
+    /// Asks for the counted allocations, and for the backend's counters (`none` when it has none); none of
+    /// a server that tells nothing.
+    ///
+    /// # Errors
+    /// When the server has ended or does not answer within five seconds.
+    pub fn counts(&self) -> Result<Option<(String, String)>, Failure> {
+        let Some(lines) = &self.lines else {
+            return Ok(None);
+        };
         kill_process(Pid::from_child(&self.guard.0), Signal::USR1)?;
-        let line = line_after(&self.lines, "stats: ")?;
-        Ok((line != "none").then_some(line))
+        Ok(Some((
+            line_after(lines, "allocs: ")?,
+            line_after(lines, "stats: ")?,
+        )))
     }
 
     /// Ends it as an operator would, and tells whether it obeyed in time.
@@ -172,6 +266,28 @@ impl ServerProcess {
     pub fn stop(mut self) -> Result<bool, Failure> {
         kill_process(Pid::from_child(&self.guard.0), Signal::TERM)?;
         Ok(self.guard.wait_at_most(PATIENCE)?)
+    }
+
+    /// As [`stop`](Self::stop), with a limit of the caller's, and `nudge` called again and again until it
+    /// ends.
+    ///
+    /// # Errors
+    /// When it had ended before.
+    pub fn stop_nudging(
+        mut self,
+        limit: Duration,
+        mut nudge: impl FnMut(),
+    ) -> Result<bool, Failure> {
+        kill_process(Pid::from_child(&self.guard.0), Signal::TERM)?;
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.guard.0.try_wait()? {
+                return Ok(status.success());
+            }
+            nudge();
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(false)
     }
 }
 
@@ -206,6 +322,21 @@ pub fn line_of(output: impl Read + Send + 'static, prefix: &str) -> Result<Strin
     line_after(&lines_of(output), prefix)
 }
 
+/// Waits until somebody accepts at `addr`.
+fn wait_for_listener(addr: SocketAddr, server: &mut Child, limit: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    while TcpStream::connect(addr).is_err() {
+        if server.try_wait()?.is_some() {
+            return Err("the server has ended".into());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("the server does not listen on {addr} after {limit:?}").into());
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
 fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
@@ -220,7 +351,11 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
 
 /// What follows `prefix` on the first line that starts with it.
 fn line_after(lines: &Receiver<String>, prefix: &str) -> Result<String, Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    line_within(PATIENCE, lines, prefix)
+}
+
+fn line_within(limit: Duration, lines: &Receiver<String>, prefix: &str) -> Result<String, Failure> {
+    let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match lines.recv_timeout(left) {
@@ -230,7 +365,7 @@ fn line_after(lines: &Receiver<String>, prefix: &str) -> Result<String, Failure>
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("no line {prefix:?} from the server in {PATIENCE:?}").into());
+                return Err(format!("no line {prefix:?} from the server in {limit:?}").into());
             }
             Err(RecvTimeoutError::Disconnected) => return Err("the server has ended".into()),
         }

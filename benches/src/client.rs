@@ -88,12 +88,15 @@ impl Client {
         if self.filled == self.buffer.len() {
             self.buffer.resize(2 * self.filled, 0);
         }
-        match self.stream.read(&mut self.buffer[self.filled..])? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
+        match self.stream.read(&mut self.buffer[self.filled..]) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
                 self.filled += n;
                 Ok(())
             }
+            // A process that was stopped and continued; whoever needs more asks again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

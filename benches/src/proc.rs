@@ -95,6 +95,31 @@ pub fn reaped_children_cpu() -> io::Result<Duration> {
     Ok(Duration::from_millis(10 * (user + system)))
 }
 
+/// How often the threads of a process gave up a core, up to one moment.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Switches {
+    /// To wait for something.
+    pub voluntary: u64,
+    /// Because something else had its turn.
+    pub forced: u64,
+}
+
+impl Switches {
+    /// Reads the counts of all threads of process `pid`.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let mut sum = Switches::default();
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let text = fs::read_to_string(entry?.path().join("status"))?;
+            sum.voluntary += count_field(&text, "voluntary_ctxt_switches:");
+            sum.forced += count_field(&text, "nonvoluntary_ctxt_switches:");
+        }
+        Ok(sum)
+    }
+}
+
 /// Memory of a process that no file backs: heap, stacks, buffer pools; in bytes.
 ///
 /// # Errors
@@ -153,6 +178,13 @@ fn kib_field(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+fn count_field(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn invalid() -> io::Error {

@@ -1,13 +1,14 @@
 //! What is measured: one list, as data. Every program here reads its requests from it.
 //!
 //! To add a scenario, add an entry to [`SCENARIOS`]; a new path also needs a route in
-//! [`app`](crate::app). Connection churn is not in the list yet: it needs a generator that spreads
-//! its connections over source addresses, or `TIME_WAIT` runs it out of ports within seconds.
+//! [`app`](crate::app).
 
 use std::fmt::Write as _;
 
 use axum::body::Body;
 use http::Request;
+
+use crate::app::EVENT;
 
 /// One kind of load: a request, and how many of it at once.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +25,33 @@ pub struct Scenario {
     pub headers: &'static [(&'static str, &'static str)],
     /// Size of the request's body; zero sends none.
     pub body_bytes: usize,
+    /// Other paths that are asked for meanwhile, by GET, each with how many of ten requests go to it.
+    pub beside: &'static [(&'static str, u32)],
     /// Requests sent at once on a connection, before any response is awaited.
     pub pipeline: usize,
-    /// Connections held open by the generator.
+    /// Connections held open by the generator, all of them with work.
     pub connections: usize,
+    /// Connections held open besides, without work.
+    pub idle_connections: usize,
     /// Whether a spinner shares the server's core.
     pub spinner: bool,
+    /// What is exchanged, and how.
+    pub traffic: Traffic,
+    /// Whether latency is measured at fixed rates too.
+    pub paced: bool,
+}
+
+/// What is exchanged on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Traffic {
+    /// Requests and responses, one after the other.
+    KeepAlive,
+    /// A connection for each request.
+    Churn,
+    /// A WebSocket on which frames of so many bytes are echoed.
+    WebSocket(usize),
+    /// Server-sent events, each of them counted as an answer.
+    Events,
 }
 
 /// What most entries start from, and the first of the list.
@@ -40,9 +62,13 @@ const PLAIN64: Scenario = Scenario {
     path: "/plaintext",
     headers: &[],
     body_bytes: 0,
+    beside: &[],
     pipeline: 1,
     connections: 64,
+    idle_connections: 0,
     spinner: false,
+    traffic: Traffic::KeepAlive,
+    paced: false,
 };
 
 /// Handlers that wait: one round trip to a small TCP server on the generator's core.
@@ -74,13 +100,49 @@ const BROWSER_HEADERS: &[(&str, &str)] = &[
     ("Sec-Fetch-Mode", "navigate"),
 ];
 
+/// With `Host`, fourteen fields as a program sends them that calls an API through a proxy.
+const API_HEADERS: &[(&str, &str)] = &[
+    ("User-Agent", "example-client/4.2.1 (linux; x86_64)"),
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "gzip"),
+    (
+        "Authorization",
+        "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+    ),
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-cache"),
+    ("X-Request-Id", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"),
+    ("X-Forwarded-For", "203.0.113.7, 198.51.100.23"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "api.example.com"),
+    ("X-Api-Version", "2026-11-01"),
+    ("Idempotency-Key", "0b9a1c7e-1f52-4c0e-8a52-6f0b9b1f7f11"),
+    (
+        "Traceparent",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+];
+
 /// Every scenario, in the order in which they are measured.
 pub const SCENARIOS: &[Scenario] = &[
-    PLAIN64,
+    Scenario {
+        paced: true,
+        ..PLAIN64
+    },
     Scenario {
         name: "plain1",
         about: "latency of one connection",
         connections: 1,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "plain4",
+        connections: 4,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "plain512",
+        connections: 512,
         ..PLAIN64
     },
     Scenario {
@@ -97,6 +159,14 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN64
     },
     Scenario {
+        name: "api64",
+        about: "fourteen fields of an API's client",
+        path: "/json",
+        headers: API_HEADERS,
+        paced: true,
+        ..PLAIN64
+    },
+    Scenario {
         name: "json64",
         about: "small JSON",
         path: "/json",
@@ -106,6 +176,18 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "users64",
         about: "path parameter",
         path: "/users/12345",
+        ..PLAIN64
+    },
+    Scenario {
+        name: "json16k",
+        about: "16 KiB of JSON",
+        path: "/items",
+        ..PLAIN64
+    },
+    Scenario {
+        name: "routes200",
+        about: "two path parameters among 200 routes",
+        path: "/many/v1/resource137/12345/part/67",
         ..PLAIN64
     },
     Scenario {
@@ -157,6 +239,90 @@ pub const SCENARIOS: &[Scenario] = &[
         pipeline: 16,
         ..PLAIN64
     },
+    Scenario {
+        name: "huge",
+        about: "64 MiB download",
+        path: "/huge",
+        connections: 2,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "upload",
+        about: "64 MiB upload",
+        method: "POST",
+        path: "/upload",
+        body_bytes: 64 << 20,
+        connections: 2,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "events",
+        about: "server-sent events to 1,000 clients",
+        path: "/events",
+        connections: 1000,
+        traffic: Traffic::Events,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "ws64",
+        about: "WebSocket echo of 64 bytes",
+        path: "/ws",
+        traffic: Traffic::WebSocket(64),
+        ..PLAIN64
+    },
+    Scenario {
+        name: "ws64k",
+        about: "WebSocket echo of 64 KiB",
+        path: "/ws",
+        connections: 16,
+        traffic: Traffic::WebSocket(64 << 10),
+        ..PLAIN64
+    },
+    Scenario {
+        name: "sleep1",
+        about: "one in ten sleeps for 1 ms",
+        beside: &[("/sleep/1", 1)],
+        ..PLAIN64
+    },
+    Scenario {
+        name: "sleep50",
+        about: "one in ten sleeps for 50 ms",
+        beside: &[("/sleep/50", 1)],
+        connections: 256,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "block1",
+        about: "one in ten blocks its thread for 1 ms",
+        beside: &[("/block/1", 1)],
+        ..PLAIN64
+    },
+    Scenario {
+        name: "churn",
+        about: "a connection per request",
+        traffic: Traffic::Churn,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "idle10k",
+        about: "beside 10,000 idle connections",
+        idle_connections: 10_000,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "tower-http",
+        about: "four layers of tower-http, browser's headers",
+        path: "/tower-http/plaintext",
+        headers: BROWSER_HEADERS,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "zero-layers",
+        about: "the same four of zero-tower-layers",
+        path: "/zero-layers/plaintext",
+        headers: BROWSER_HEADERS,
+        ..PLAIN64
+    },
 ];
 
 /// Finds a scenario by its name.
@@ -203,6 +369,62 @@ impl Scenario {
         format!("{name}: {about} ({method} {path}, c{connections})")
     }
 
+    /// Whether wrk can send this.
+    pub fn is_for_wrk(&self) -> bool {
+        self.traffic == Traffic::KeepAlive && self.beside.is_empty() && self.idle_connections == 0
+    }
+
+    /// The requests beside the main one, with how many of ten go to each.
+    pub fn requests_beside(
+        &self,
+        host: &str,
+    ) -> impl Iterator<Item = (&'static str, Vec<u8>, u32)> {
+        let request = |path| {
+            let scenario = Scenario {
+                path,
+                method: "GET",
+                body_bytes: 0,
+                ..*self
+            };
+            scenario.request(host)
+        };
+        let beside = self
+            .beside
+            .iter()
+            .map(|&(path, weight)| (path, request(path), weight));
+        beside.collect::<Vec<_>>().into_iter()
+    }
+
+    /// The frame a client sends on a WebSocket, and the one that comes back.
+    pub fn frames(payload_bytes: usize) -> (Vec<u8>, Vec<u8>) {
+        const BINARY: u8 = 0x82;
+        const MASKED: u8 = 0x80;
+        let length = |bit: u8| match payload_bytes {
+            0..126 => vec![BINARY, bit | payload_bytes as u8],
+            126..0x1_0000 => {
+                let bytes = (payload_bytes as u16).to_be_bytes();
+                [&[BINARY, bit | 126][..], &bytes].concat()
+            }
+            _ => [
+                &[BINARY, bit | 127][..],
+                &(payload_bytes as u64).to_be_bytes(),
+            ]
+            .concat(),
+        };
+        let payload = vec![b'x'; payload_bytes];
+        // A mask other than zero: taking it off is part of the server's work.
+        let mask = [0x5a, 0x11, 0xc3, 0x7e];
+        let masked = payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask);
+        let sent = [length(MASKED), mask.to_vec(), masked.collect()].concat();
+        (sent, [length(0), payload].concat())
+    }
+
+    /// Length of one event of [`Traffic::Events`] as a body carries it, in bytes.
+    pub const EVENT_BYTES: usize = EVENT.len();
+
     /// The body of one request.
     pub fn body(&self) -> Vec<u8> {
         vec![b'x'; self.body_bytes]
@@ -214,6 +436,15 @@ impl Scenario {
         for (name, value) in self.headers {
             write!(head, "{name}: {value}\r\n").expect("writing to a String cannot fail");
         }
+        head.push_str(match self.traffic {
+            Traffic::KeepAlive | Traffic::Events => "",
+            Traffic::Churn => "Connection: close\r\n",
+            // The key of RFC 6455's own example.
+            Traffic::WebSocket(_) => {
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            }
+        });
         if self.body_bytes > 0 {
             write!(head, "Content-Length: {}\r\n", self.body_bytes)
                 .expect("writing to a String cannot fail");

@@ -5,7 +5,7 @@
 #![cfg(feature = "zero")]
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tower::ServiceExt as _;
-use zero_bench::alloc::{AllocCount, CountingAlloc};
+use zero_bench::alloc::{AllocCount, Counting, CountingAlloc};
 use zero_bench::app;
 use zero_bench::client::Client;
 use zero_bench::scenario::{self, Scenario};
@@ -180,6 +180,9 @@ fn is_refusal(error: &io::Error) -> bool {
 // Relaxed: read while the threads it counts for are quiet.
 static LIVE_BYTES: AtomicIsize = AtomicIsize::new(0);
 
+/// The counting allocator inside.
+const COUNTING: CountingAlloc = Counting(System);
+
 /// [`CountingAlloc`], which also knows how much is live.
 struct LiveAlloc;
 
@@ -197,13 +200,13 @@ unsafe impl GlobalAlloc for LiveAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
         // SAFETY: the caller's promises about `layout` are those asked for.
-        unsafe { CountingAlloc.alloc(layout) }
+        unsafe { COUNTING.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
         // SAFETY: the caller's promises about `layout` are those asked for.
-        unsafe { CountingAlloc.alloc_zeroed(layout) }
+        unsafe { COUNTING.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -211,12 +214,12 @@ unsafe impl GlobalAlloc for LiveAlloc {
         take(layout.size());
         // SAFETY: `block` came from `CountingAlloc` through this allocator; the caller promises
         // the rest.
-        unsafe { CountingAlloc.realloc(block, layout, size) }
+        unsafe { COUNTING.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         take(layout.size());
         // SAFETY: `block` came from `CountingAlloc` through this allocator, with this layout.
-        unsafe { CountingAlloc.dealloc(block, layout) }
+        unsafe { COUNTING.dealloc(block, layout) }
     }
 }

@@ -13,7 +13,7 @@ use zero_runtime::{
 };
 
 #[global_allocator]
-static ALLOCATOR: CountingAlloc = CountingAlloc;
+static ALLOCATOR: CountingAlloc = zero_bench::alloc::Counting(std::alloc::System);
 
 /// Requests before counting: buffers, pools and classes settle.
 const WARM_UP: usize = 1024;

@@ -8,6 +8,7 @@
 //! end: what any backend pays that runs an unchanged axum app. The client allocates nothing, so the
 //! rest of a row is the backend's: parsing, building the request, the body, the response.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
-use zero_bench::alloc::{AllocCount, CountingAlloc};
+use zero_bench::alloc::{AllocCount, Counting, CountingAlloc};
 use zero_bench::app;
 use zero_bench::args::{Failure, exit_code, list};
 use zero_bench::client::Client;
@@ -23,7 +24,7 @@ use zero_bench::scenario::{self, Scenario};
 use zero_bench::server::{self, Backend, Running};
 
 #[global_allocator]
-static ALLOCATOR: CountingAlloc = CountingAlloc;
+static ALLOCATOR: CountingAlloc = Counting(System);
 
 /// Requests before counting: buffers, pools and tables reach their size.
 const WARM_UP: usize = 500;

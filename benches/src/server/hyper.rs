@@ -34,7 +34,7 @@ pub(super) fn start(
 }
 
 /// One thread is a current-thread runtime: tokio's cheapest, as one shard is zero's.
-fn runtime(threads: usize) -> io::Result<Runtime> {
+pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     let mut builder = if threads == 1 {
         Builder::new_current_thread()
     } else {

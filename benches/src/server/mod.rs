@@ -1,6 +1,10 @@
 //! Starts the application on one backend, inside this process.
 
+mod floor;
 mod hyper;
+mod hyper_alone;
+#[cfg(feature = "zero")]
+mod modes;
 #[cfg(feature = "zero")]
 mod zero;
 
@@ -11,8 +15,9 @@ use std::str::FromStr;
 
 use axum::Router;
 
-/// What serves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What serves. The one list of backends: to add one, add it here, to [`Backend::ALL`], and to [`start`]
+/// or, when it is a program of its own, to [`Backend::home`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backend {
     /// zero, set up as it comes.
     Zero,
@@ -24,22 +29,72 @@ pub enum Backend {
     ZeroSleep,
     /// zero, whose shard never sleeps.
     ZeroSpin,
+    /// zero without axum: `ZeroRuntime::run_sync`. The modes answer a few of the paths.
+    ZeroSync,
+    /// The same handler by `ZeroRuntime::run_per_core`.
+    ZeroPerCore,
+    /// The same by `ZeroRuntime::run_tower`, in its router.
+    ZeroTower,
+    /// The same by `ZeroRuntime::run_async`.
+    ZeroAsync,
     /// `axum::serve` with `TCP_NODELAY` on every connection: the incumbent at its best.
     Hyper,
     /// `axum::serve` as it comes, which leaves Nagle's algorithm on.
     HyperDefault,
+    /// hyper with a handler of its own, without axum. Answers a few of the paths.
+    HyperAlone,
+    /// A bare loop on io_uring, which answers plaintext without parsing.
+    UringFloor,
+    /// A bare loop on epoll, which answers plaintext without parsing.
+    EpollFloor,
+    /// actix-web.
+    Actix,
+    /// ntex.
+    Ntex,
+    /// xitca-web.
+    Xitca,
+    /// may_minihttp. Answers a few of the paths.
+    May,
+    /// The same axum application on compio's io_uring.
+    CyperAxum,
+    /// nginx, which answers plaintext from its configuration.
+    Nginx,
+}
+
+/// Where a backend's code is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// In this package: [`start`] starts it.
+    Here,
+    /// In the package `benches/peers`, as a program of this name.
+    Peer(&'static str),
+    /// On the machine, when it is installed.
+    Machine(&'static str),
 }
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 7] = [
+    pub const ALL: [Backend; 20] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
         Backend::ZeroSleep,
         Backend::ZeroSpin,
+        Backend::ZeroSync,
+        Backend::ZeroPerCore,
+        Backend::ZeroTower,
+        Backend::ZeroAsync,
         Backend::Hyper,
         Backend::HyperDefault,
+        Backend::HyperAlone,
+        Backend::UringFloor,
+        Backend::EpollFloor,
+        Backend::Actix,
+        Backend::Ntex,
+        Backend::Xitca,
+        Backend::May,
+        Backend::CyperAxum,
+        Backend::Nginx,
     ];
 
     /// What is compared unless the command line says otherwise.
@@ -59,14 +114,78 @@ impl Backend {
             Backend::ZeroWorkers => "zero-workers",
             Backend::ZeroSleep => "zero-sleep",
             Backend::ZeroSpin => "zero-spin",
+            Backend::ZeroSync => "zero-sync",
+            Backend::ZeroPerCore => "zero-per-core",
+            Backend::ZeroTower => "zero-tower",
+            Backend::ZeroAsync => "zero-async",
             Backend::Hyper => "hyper",
             Backend::HyperDefault => "hyper-default",
+            Backend::HyperAlone => "hyper-alone",
+            Backend::UringFloor => "uring-floor",
+            Backend::EpollFloor => "epoll-floor",
+            Backend::Actix => "actix-web",
+            Backend::Ntex => "ntex",
+            Backend::Xitca => "xitca-web",
+            Backend::May => "may_minihttp",
+            Backend::CyperAxum => "cyper-axum",
+            Backend::Nginx => "nginx",
+        }
+    }
+
+    /// What it is, with the settings it runs with.
+    pub fn about(self) -> &'static str {
+        match self {
+            Backend::Zero => "zero_axum::serve, Dispatch::Adaptive, as it comes",
+            Backend::ZeroInline => "zero_axum::serve, Dispatch::Inline",
+            Backend::ZeroWorkers => "zero_axum::serve, Dispatch::Workers",
+            Backend::ZeroSleep => "zero_axum::serve, Wakeup::Futex: sleeps at once",
+            Backend::ZeroSpin => "zero_axum::serve, Wakeup::Spin: never sleeps",
+            Backend::ZeroSync => "ZeroRuntime::run_sync, without axum",
+            Backend::ZeroPerCore => "ZeroRuntime::run_per_core, without axum",
+            Backend::ZeroTower => "ZeroRuntime::run_tower with its router, without axum",
+            Backend::ZeroAsync => "ZeroRuntime::run_async, without axum",
+            Backend::Hyper => "axum::serve, current-thread tokio, TCP_NODELAY",
+            Backend::HyperDefault => "axum::serve, current-thread tokio, as it comes (Nagle on)",
+            Backend::HyperAlone => "hyper without axum, current-thread tokio, TCP_NODELAY",
+            Backend::UringFloor => "bare io_uring loop: multishot, no parsing",
+            Backend::EpollFloor => "bare epoll loop: edge-triggered, no parsing",
+            Backend::Actix => "actix-web, one worker",
+            Backend::Ntex => "ntex on its io_uring runtime, one worker",
+            Backend::Xitca => "xitca-web on io_uring, one worker",
+            Backend::May => "may_minihttp, one coroutine worker",
+            Backend::CyperAxum => "the axum application on compio, defer_taskrun, one thread",
+            Backend::Nginx => "nginx, one worker process, answers from its configuration",
+        }
+    }
+
+    /// Where its code is.
+    pub fn home(self) -> Home {
+        match self {
+            Backend::Actix => Home::Peer("peer-actix"),
+            Backend::Ntex => Home::Peer("peer-ntex"),
+            Backend::Xitca => Home::Peer("peer-xitca"),
+            Backend::May => Home::Peer("peer-may"),
+            Backend::CyperAxum => Home::Peer("peer-cyper"),
+            Backend::Nginx => Home::Machine("nginx"),
+            _ => Home::Here,
         }
     }
 
     /// Whether it is zero, however set up.
     pub fn is_zero(self) -> bool {
-        !matches!(self, Backend::Hyper | Backend::HyperDefault)
+        matches!(
+            self,
+            Backend::Zero
+                | Backend::ZeroInline
+                | Backend::ZeroWorkers
+                | Backend::ZeroSleep
+                | Backend::ZeroSpin
+        )
+    }
+
+    /// Whether it serves any application, and so one that it is given.
+    pub fn serves_any_app(self) -> bool {
+        self.is_zero() || matches!(self, Backend::Hyper | Backend::HyperDefault)
     }
 }
 
@@ -92,10 +211,15 @@ impl FromStr for Backend {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
-    stats: Option<Box<dyn Fn() -> String>>,
+    pub(crate) stats: Option<Box<dyn Fn() -> String>>,
 }
 
 impl Running {
+    /// A server that listens at `addr` and counts nothing.
+    pub fn at(addr: SocketAddr) -> Self {
+        Running { addr, stats: None }
+    }
+
     /// The backend's own counters in one line of `name: count` pairs; `None` for hyper, which has
     /// none.
     pub fn stats(&self) -> Option<String> {
@@ -120,12 +244,29 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
     match backend {
         Backend::Hyper => hyper::start(app, threads, addr, hyper::Nagle::Off),
         Backend::HyperDefault => hyper::start(app, threads, addr, hyper::Nagle::On),
-        _ => start_zero(backend, app, threads, addr),
+        Backend::HyperAlone => hyper_alone::start(threads, addr),
+        Backend::UringFloor => floor::start_uring(addr),
+        Backend::EpollFloor => floor::start_epoll(addr),
+        Backend::ZeroSync | Backend::ZeroPerCore | Backend::ZeroTower | Backend::ZeroAsync => {
+            start_mode(backend, threads, addr)
+        }
+        _ if backend.is_zero() => start_zero(backend, app, threads, addr),
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{backend} is a program of its own, which compare starts"),
+        )),
     }
 }
 
 #[cfg(feature = "zero")]
+use modes::start as start_mode;
+#[cfg(feature = "zero")]
 use zero::start as start_zero;
+
+#[cfg(not(feature = "zero"))]
+fn start_mode(backend: Backend, threads: usize, addr: SocketAddr) -> io::Result<Running> {
+    start_zero(backend, Router::new(), threads, addr)
+}
 
 #[cfg(not(feature = "zero"))]
 fn start_zero(_: Backend, _: Router, _: usize, _: SocketAddr) -> io::Result<Running> {

@@ -1,0 +1,228 @@
+//! What is counted rather than timed, in runs of its own: allocations, system calls, instructions, and the
+//! memory of connections that do nothing.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::measure::v4;
+use super::record::Counts;
+use super::subject::find_program;
+use crate::args::Failure;
+use crate::case::Case;
+use crate::child::{Guard, Launch, Pinning, ServerProcess, counter};
+use crate::icount;
+use crate::load::{self, Moment, probe};
+use crate::scenario::{Traffic, find};
+
+/// How long allocations and system calls are counted for.
+const WINDOW: Duration = Duration::from_millis(300);
+/// Idle connections that memory is measured with.
+const IDLE: usize = 2000;
+/// Time for memory to be given back and deferred frees to happen before it is read.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Bodies larger than this take too long under callgrind.
+const COUNTED_BYTES_MAX: usize = 64 << 10;
+
+/// The tools of the machine that are there.
+#[derive(Debug)]
+pub struct Tools {
+    perf: Option<PathBuf>,
+    has_valgrind: bool,
+}
+
+impl Tools {
+    /// Looks for them; what is missing is noted. Instructions are counted only when asked for.
+    pub fn find(instructions: bool, notes: &mut Vec<String>) -> Self {
+        let perf = find_program("perf").filter(counts_syscalls);
+        if perf.is_none() {
+            notes.push(
+                "system calls are not counted: perf is missing (apt-get install linux-perf) or may not \
+                 count raw_syscalls:sys_enter here"
+                    .into(),
+            );
+        }
+        let valgrind = find_program("valgrind").is_some();
+        if !valgrind {
+            notes.push("instructions are not counted: apt-get install valgrind".into());
+        }
+        let has_valgrind = instructions && valgrind;
+        Tools { perf, has_valgrind }
+    }
+
+    /// Counts what can be counted of a case. `counting` starts the server with counted allocations.
+    pub fn count(&self, case: &Case, launch: &Launch, counting: &Launch) -> Counts {
+        let is_small = case
+            .requests
+            .iter()
+            .all(|r| r.body.len() <= COUNTED_BYTES_MAX);
+        if case.traffic != Traffic::KeepAlive || !is_small || !case.requests[1..].is_empty() {
+            return Counts::default();
+        }
+        let allocations = allocations(case, counting).ok().flatten();
+        let perf = self.perf.as_ref();
+        let instructions = self
+            .has_valgrind
+            .then(|| icount::per_request(case, launch).ok());
+        Counts {
+            allocations: allocations.map(|(count, _)| count),
+            allocated_bytes: allocations.map(|(_, bytes)| bytes),
+            syscalls: perf.and_then(|perf| syscalls(case, launch, perf).ok()),
+            instructions: instructions.flatten(),
+        }
+    }
+}
+
+/// Whether perf may count system calls of a process of ours.
+fn counts_syscalls(perf: &PathBuf) -> bool {
+    let mut trial = Command::new(perf);
+    trial.args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "true"]);
+    let output = trial.stdin(Stdio::null()).output();
+    output.is_ok_and(|output| syscalls_in(&String::from_utf8_lossy(&output.stderr)).is_some())
+}
+
+/// The count in what `perf stat -x,` says.
+fn syscalls_in(text: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.contains("sys_enter"))?;
+    line.split(',').next()?.parse().ok()
+}
+
+/// Blocks and bytes per request, with a single connection.
+fn allocations(case: &Case, launch: &Launch) -> Result<Option<(f64, f64)>, Failure> {
+    let server = ServerProcess::launch(launch, &Pinning::Off("nothing is timed".into()))?;
+    let mut plan = case.plan(v4(server.addr)?, WINDOW, WINDOW)?;
+    plan.connections = 1;
+    let (mut before, mut after) = (None, None);
+    let outcome = load::run(&plan, |moment| match moment {
+        Moment::Start => before = server.counts().ok().flatten(),
+        Moment::End => after = server.counts().ok().flatten(),
+    })?;
+    server.stop()?;
+    let (Some((before, _)), Some((after, _))) = (before, after) else {
+        return Ok(None);
+    };
+    let per_answer = |name| -> Option<f64> {
+        let count = counter(&after, name)?.checked_sub(counter(&before, name)?)?;
+        (outcome.answers > 0 && count > 0).then(|| count as f64 / outcome.answers as f64)
+    };
+    Ok(per_answer("allocations").zip(per_answer("bytes")))
+}
+
+/// System calls of the server per request, under the case's whole load.
+fn syscalls(case: &Case, launch: &Launch, perf: &PathBuf) -> Result<f64, Failure> {
+    let server = ServerProcess::launch(launch, &Pinning::probe())?;
+    let mut plan = case.plan(v4(server.addr)?, WINDOW, WINDOW)?;
+    plan.idle_connections = 0;
+    let mut watching = None;
+    let mut report = None;
+    let outcome = load::run(&plan, |moment| match moment {
+        Moment::Start => watching = watch(perf, server.pid()).ok(),
+        Moment::End => report = watching.take().and_then(|watching| read(watching).ok()),
+    })?;
+    server.stop()?;
+    let calls = report
+        .as_deref()
+        .and_then(syscalls_in)
+        .ok_or("perf said nothing of use")?;
+    Ok(calls / outcome.answers.max(1) as f64)
+}
+
+fn watch(perf: &PathBuf, pid: u32) -> Result<Guard, Failure> {
+    let mut command = Command::new(perf);
+    command.args([
+        "stat",
+        "-x,",
+        "-e",
+        "raw_syscalls:sys_enter",
+        "-p",
+        &pid.to_string(),
+    ]);
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let guard = Guard(child.spawn()?);
+    // It says nothing when it has attached; the load goes on meanwhile and is not yet counted.
+    thread::sleep(Duration::from_millis(60));
+    Ok(guard)
+}
+
+fn read(mut watching: Guard) -> Result<String, Failure> {
+    use std::io::Read as _;
+    kill_process(Pid::from_child(&watching.0), Signal::INT)?;
+    watching.wait_at_most(Duration::from_secs(5))?;
+    let mut text = String::new();
+    let mut stderr = watching.0.stderr.take().ok_or("perf has no stderr")?;
+    stderr.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Memory of the server per connection that does nothing, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct IdleBytes {
+    /// Of a keep-alive connection that had one request answered.
+    pub connection: Option<f64>,
+    /// Of a WebSocket that was opened.
+    pub websocket: Option<f64>,
+}
+
+/// Measures them, where the server serves plaintext or WebSockets.
+pub fn idle_bytes(launch: &Launch) -> IdleBytes {
+    let measure = |name| {
+        let case = Case::from(find(name).ok()?);
+        idle_bytes_of(&case, launch).ok()
+    };
+    IdleBytes {
+        connection: measure("plain1"),
+        websocket: measure("ws64"),
+    }
+}
+
+fn idle_bytes_of(case: &Case, launch: &Launch) -> Result<f64, Failure> {
+    let server = ServerProcess::launch(launch, &Pinning::Off("nothing is timed".into()))?;
+    let request = case.requests[0].bytes("127.0.0.1");
+    let expected = if case.traffic == Traffic::KeepAlive {
+        200
+    } else {
+        101
+    };
+    let open = |n: usize| -> Result<Vec<TcpStream>, Failure> {
+        let one = |_| {
+            let mut stream = probe::connect(v4(server.addr)?)?;
+            let response = probe::exchange(&mut stream, &request, false)?;
+            match response.status == expected {
+                true => Ok(stream),
+                false => Err(Failure::from(format!("status {}", response.status))),
+            }
+        };
+        (0..n).map(one).collect()
+    };
+    // The first connections bring what the process needs once.
+    drop(open(8)?);
+    thread::sleep(SETTLE);
+    let before = crate::proc::resident_bytes(server.pid())?;
+    let streams = open(IDLE)?;
+    thread::sleep(SETTLE);
+    let after = crate::proc::resident_bytes(server.pid())?;
+    drop(streams);
+    Ok((after as f64 - before as f64) / IDLE as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::syscalls_in;
+
+    #[test]
+    fn perfs_count_is_found() {
+        let text = "# started\n12345,,raw_syscalls:sys_enter,2000,100.00,,\n";
+        assert_eq!(syscalls_in(text), Some(12345.0));
+        assert_eq!(
+            syscalls_in("<not supported>,,raw_syscalls:sys_enter,0,,,"),
+            None
+        );
+    }
+}

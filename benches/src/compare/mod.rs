@@ -1,0 +1,338 @@
+//! Compares backends by turns and reports: what the program `compare`, and [`user`](crate::user), do.
+//!
+//! Per row every side runs once, then every side again in the opposite order, and so on (A B, B A): each
+//! with a fresh server. Before a row is measured its answers are compared across all sides.
+
+pub mod counts;
+pub mod figures;
+pub mod measure;
+pub mod options;
+mod progress;
+pub mod record;
+pub mod subject;
+pub mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::args::Failure;
+use crate::case::Case;
+use crate::child::{CLIENT_CORE, Launch, Pinning, SERVER_CORE, ServerProcess};
+use crate::load::Pace;
+use crate::load::idle::raise_descriptors;
+use crate::page;
+use crate::proc;
+use crate::stats::median;
+
+use figures::Figures;
+use measure::v4;
+use options::Options;
+use progress::Progress;
+use record::{CaseRecord, Counts, Paced, Record, Run, Settings, SubjectRecord};
+use subject::Subject;
+
+/// Says how a subject is started; with counted allocations or without.
+pub type Launcher<'a> = dyn Fn(&Subject, bool) -> Result<Launch, Failure> + 'a;
+
+/// Descriptors that the largest scenario needs.
+const DESCRIPTORS: u64 = 12_000;
+
+/// Measures what `options` asks for, prints the tables and writes the reports.
+///
+/// # Errors
+/// When a tool or a program is missing, a server cannot be started, sides answer a row differently, or a
+/// row has no good run. Rows that could be measured are reported all the same.
+pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure> {
+    let pinning = Pinning::probe();
+    if let Pinning::Off(reason) = &pinning {
+        eprintln!("warning: nothing is bound to a core, so figures will wander: {reason}");
+    }
+    // What is said of a missing program is said before anything is measured.
+    let launches: Vec<Launch> = options
+        .subjects
+        .iter()
+        .map(|subject| launcher(subject, false))
+        .collect::<Result<_, _>>()?;
+    raise_descriptors(DESCRIPTORS)?;
+    let before = options
+        .against
+        .as_deref()
+        .map(|name| Record::read(&saved(options, name)));
+    let before = before.transpose()?;
+    let mut session = Session {
+        options,
+        launcher,
+        launches,
+        pinning,
+        progress: Progress::new(options),
+        failed: Vec::new(),
+    };
+    let record = session.record()?;
+    let figures = Figures::of(&record);
+    print!("{}", text::report(&record, &figures));
+    if let (Some(name), Some(before)) = (&options.against, &before) {
+        print!("{}", text::against(&record, before, name));
+    }
+    write(options, &record, &figures)?;
+    match session.failed.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "without a good run, or answered differently: {}",
+            session.failed.join(", ")
+        )
+        .into()),
+    }
+}
+
+fn saved(options: &Options, name: &str) -> PathBuf {
+    options.out.join("saved").join(name).with_extension("json")
+}
+
+fn write(options: &Options, record: &Record, figures: &Figures) -> Result<(), Failure> {
+    let json = options.out.join("report.json");
+    record.write(&json)?;
+    if let Some(name) = &options.save {
+        record.write(&saved(options, name))?;
+    }
+    let html = options.out.join("report.html");
+    std::fs::write(&html, page::render(record, figures))?;
+    eprintln!("wrote {} and {}", html.display(), json.display());
+    Ok(())
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    launcher: &'a Launcher<'a>,
+    launches: Vec<Launch>,
+    pinning: Pinning,
+    progress: Progress,
+    failed: Vec<String>,
+}
+
+impl Session<'_> {
+    fn record(&mut self) -> Result<Record, Failure> {
+        let options = self.options;
+        let mut notes = Vec::new();
+        let tools = counts::Tools::find(options.instructions, &mut notes);
+        let mut cases = Vec::new();
+        for case in &options.cases {
+            let row = self.case(case, &tools);
+            let is_good =
+                |runs: &Vec<Run>| runs.is_empty() || runs.iter().any(|r| r.problem.is_none());
+            let served = row.closed.iter().filter(|runs| !runs.is_empty()).count();
+            if served == 0 || !row.closed.iter().all(is_good) {
+                self.failed.push(case.name.clone());
+            }
+            cases.push(row);
+        }
+        let subjects = options.subjects.iter().zip(&self.launches);
+        let subjects = subjects
+            .map(|(subject, launch)| self.subject(subject, launch))
+            .collect();
+        Ok(Record {
+            made_at: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+            machine: proc::machine(),
+            commit: commit(),
+            settings: Settings {
+                runs: options.runs,
+                seconds: options.phases.load.as_secs_f64(),
+                warm_up_seconds: options.phases.warm_up.as_secs_f64(),
+                pinning: match &self.pinning {
+                    Pinning::Cores => {
+                        format!("server on core {SERVER_CORE}, load on core {CLIENT_CORE}")
+                    }
+                    Pinning::Off(reason) => format!("nothing pinned: {reason}"),
+                },
+                build: match cfg!(debug_assertions) {
+                    true => "a debug build, whose figures mean nothing".into(),
+                    false => "release; one thread per server".into(),
+                },
+            },
+            subjects,
+            cases,
+            notes,
+        })
+    }
+
+    fn subject(&self, subject: &Subject, launch: &Launch) -> SubjectRecord {
+        let idle = match self.options.counts {
+            true => counts::idle_bytes(launch),
+            false => counts::IdleBytes::default(),
+        };
+        SubjectRecord {
+            label: subject.label.clone(),
+            about: subject.about(),
+            program_bytes: launch.program.metadata().ok().map(|file| file.len()),
+            idle_connection_bytes: idle.connection,
+            idle_websocket_bytes: idle.websocket,
+        }
+    }
+
+    fn case(&mut self, case: &Case, tools: &counts::Tools) -> CaseRecord {
+        let left_out = self.compare_answers(case);
+        for (label, why) in &left_out {
+            eprintln!("{}: {label} is left out: {why}", case.name);
+        }
+        let serves = |i: usize| {
+            left_out
+                .iter()
+                .all(|(label, _)| *label != self.options.subjects[i].label)
+        };
+        let served: Vec<usize> = (0..self.options.subjects.len())
+            .filter(|&i| serves(i))
+            .collect();
+        self.progress
+            .skip((self.options.subjects.len() - served.len()) * self.options.runs);
+        let closed = self.runs(case, &served, Pace::Closed, self.options.runs);
+        let paced = self.paced(case, &served, &closed);
+        CaseRecord {
+            name: case.name.clone(),
+            title: case.title(),
+            counts: self.counts(case, &served, tools),
+            closed,
+            paced,
+            left_out,
+        }
+    }
+
+    /// Who does not answer as the first that answers at all, and why.
+    fn compare_answers(&self, case: &Case) -> Vec<(String, String)> {
+        let mut left_out = Vec::new();
+        let mut first: Option<(&str, Vec<Vec<u8>>)> = None;
+        for (subject, launch) in self.options.subjects.iter().zip(&self.launches) {
+            let answers = ServerProcess::launch(launch, &self.pinning)
+                .and_then(|server| case.answers(v4(server.addr)?));
+            let label = subject.label.as_str();
+            match (answers, &first) {
+                (Err(error), _) => left_out.push((label.into(), error.to_string())),
+                (Ok(answers), None) => first = Some((label, answers)),
+                (Ok(answers), Some((_, expected))) if answers == *expected => {}
+                (Ok(answers), Some((other, expected))) => {
+                    left_out.push((label.into(), difference(other, expected, &answers)));
+                }
+            }
+        }
+        left_out
+    }
+
+    /// Runs the sides by turns; each side's runs.
+    fn runs(&mut self, case: &Case, sides: &[usize], pace: Pace, rounds: usize) -> Vec<Vec<Run>> {
+        let mut runs = vec![Vec::new(); self.options.subjects.len()];
+        for round in 0..rounds {
+            let mut order = sides.to_vec();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for side in order {
+                let run = measure::run(
+                    case,
+                    &self.launches[side],
+                    &self.pinning,
+                    self.options.phases,
+                    pace,
+                );
+                let run = run.unwrap_or_else(|error| Run {
+                    problem: Some(error.to_string()),
+                    ..Run::default()
+                });
+                let label = &self.options.subjects[side].label;
+                self.progress.tell(&case.name, label, pace, &run);
+                runs[side].push(run);
+            }
+        }
+        runs
+    }
+
+    /// Runs at shares of what the slowest side can do.
+    fn paced(&mut self, case: &Case, sides: &[usize], closed: &[Vec<Run>]) -> Vec<Paced> {
+        let capacity = |&side: &usize| {
+            let good = closed[side].iter().filter(|run| run.problem.is_none());
+            median(&good.map(|run| run.outcome.per_second()).collect::<Vec<_>>())
+        };
+        let slowest = sides.iter().map(capacity).fold(f64::INFINITY, f64::min);
+        if !case.paced || !slowest.is_finite() {
+            return Vec::new();
+        }
+        let rounds = self.options.runs.div_ceil(2);
+        let shares = self.options.shares.clone();
+        let paced = shares.into_iter().map(|share| {
+            let per_second = share * slowest;
+            let runs = self.runs(case, sides, Pace::Open(per_second), rounds);
+            Paced {
+                share,
+                per_second,
+                runs,
+            }
+        });
+        paced.collect()
+    }
+
+    fn counts(&self, case: &Case, served: &[usize], tools: &counts::Tools) -> Vec<Counts> {
+        if self.options.counts {
+            eprintln!("{}: counting", case.name);
+        }
+        let counts = |i: usize| {
+            if !self.options.counts || !served.contains(&i) {
+                return Counts::default();
+            }
+            let launch = (self.launcher)(&self.options.subjects[i], true);
+            launch.map_or_else(
+                |_| Counts::default(),
+                |launch| tools.count(case, &self.launches[i], &launch),
+            )
+        };
+        (0..self.options.subjects.len()).map(counts).collect()
+    }
+}
+
+/// Shows where two sides' answers part.
+fn difference(other: &str, expected: &[Vec<u8>], found: &[Vec<u8>]) -> String {
+    let pair = expected.iter().zip(found).find(|(a, b)| a != b);
+    let Some((expected, found)) = pair else {
+        return format!("it answers another number of requests than {other}");
+    };
+    let at = expected
+        .iter()
+        .zip(found)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let show = |bytes: &[u8]| {
+        let from = at.saturating_sub(20).min(bytes.len());
+        String::from_utf8_lossy(&bytes[from..bytes.len().min(at + 60)]).into_owned()
+    };
+    format!(
+        "it answers {:?} where {other} answers {:?}",
+        show(found),
+        show(expected)
+    )
+}
+
+/// The commit of the folder this runs in, with a mark when files differ from it.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let is_changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+    Some(if is_changed {
+        format!("{head} and changes")
+    } else {
+        head
+    })
+}
+
+/// Reads a record and writes its page anew.
+///
+/// # Errors
+/// When the record cannot be read or the page not be written.
+pub fn render_again(record: &Path, page: &Path) -> Result<(), Failure> {
+    let record = Record::read(record)?;
+    std::fs::write(page, page::render(&record, &Figures::of(&record)))?;
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! The command line of a comparison.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::measure::Phases;
+use super::subject::{Subject, tell_apart};
+use crate::args::{Failure, list};
+use crate::case::Case;
+use crate::server::Backend;
+
+/// What `--quick` measures unless it is told.
+const QUICK: [&str; 10] = [
+    "plain64", "plain1", "sat256", "hdr64", "json64", "users64", "echo1k", "echo64k", "big",
+    "pipe16",
+];
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The rows.
+    pub cases: Vec<Case>,
+    /// The sides.
+    pub subjects: Vec<Subject>,
+    /// Runs of each side in each row.
+    pub runs: usize,
+    /// How long each takes.
+    pub phases: Phases,
+    /// Shares of the slowest side's capacity at which latency is measured.
+    pub shares: Vec<f64>,
+    /// Whether allocations, system calls, memory of idle connections and the like are counted.
+    pub counts: bool,
+    /// Whether instructions are counted too, which takes some seconds a row and side.
+    pub instructions: bool,
+    /// Where the reports go.
+    pub out: PathBuf,
+    /// Under which name the record is kept for later.
+    pub save: Option<String>,
+    /// The record of which name this one is held against.
+    pub against: Option<String>,
+}
+
+/// What `--help` says.
+pub const HELP: &str = "\
+Compares backends by turns and writes report.html and report.json.
+
+  --quick               a first look in under two minutes: too few runs for verdicts, no instructions
+  --scenario A,B        only these, in this order (--list names them)
+  --backend A,B         the sides; ratios are of the first to each other one
+                        (--list names them; NAME@mimalloc for another allocator, NAME+burn300 for a
+                        server that wastes 300 ns in every request; twice the same is an A/A test)
+  --runs N              of each side in each scenario; verdicts need six
+  --seconds S           that count, in each run
+  --warm-up S           before them
+  --rates 25,50,75,90   fixed rates, in percent of the slowest side's capacity; 'none' for none
+  --no-counts           leave out allocations, system calls, instructions and idle memory
+  --out FOLDER          where the reports go (target/zero-bench)
+  --save NAME           keep the record under this name
+  --against NAME        hold this record against the one kept under that name
+  --list                name scenarios and backends";
+
+/// What the command line asks for besides a comparison.
+#[derive(Debug)]
+pub enum Asked {
+    /// To compare.
+    Compare(Box<Options>),
+    /// To print this and end.
+    Print(String),
+}
+
+impl Options {
+    /// Reads the command line. `cases` are those there are; `backends` those that are compared unless
+    /// others are named.
+    ///
+    /// # Errors
+    /// When something is unknown or makes no sense.
+    pub fn parse(
+        args: impl IntoIterator<Item = OsString>,
+        cases: Vec<Case>,
+        backends: &[Backend],
+    ) -> Result<Asked, Failure> {
+        use lexopt::{Arg::Long, Arg::Short, Parser, ValueExt as _};
+
+        let mut names: Vec<String> = Vec::new();
+        let mut subjects: Vec<Subject> = backends.iter().map(|&b| b.into()).collect();
+        let (mut quick, mut runs, mut seconds, mut warm_up) = (false, None, None, None);
+        let mut options = Options {
+            cases: Vec::new(),
+            subjects: Vec::new(),
+            runs: 0,
+            phases: Phases {
+                warm_up: Duration::ZERO,
+                load: Duration::ZERO,
+            },
+            shares: vec![0.25, 0.5, 0.75, 0.9],
+            counts: true,
+            instructions: true,
+            out: PathBuf::from("target/zero-bench"),
+            save: None,
+            against: None,
+        };
+        let mut parser = Parser::from_args(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("help") | Short('h') => return Ok(Asked::Print(HELP.into())),
+                Long("list") => return Ok(Asked::Print(catalogue(&cases))),
+                Long("quick") => quick = true,
+                Long("scenario") => names = list(&mut parser)?,
+                Long("backend") => subjects = list(&mut parser)?,
+                Long("runs") => runs = Some(parser.value()?.parse()?),
+                Long("seconds") => seconds = Some(parser.value()?.parse()?),
+                Long("warm-up") => warm_up = Some(parser.value()?.parse()?),
+                Long("rates") => options.shares = rates(&parser.value()?.string()?)?,
+                Long("no-counts") => options.counts = false,
+                Long("out") => options.out = parser.value()?.into(),
+                Long("save") => options.save = Some(file_name(parser.value()?.string()?)?),
+                Long("against") => options.against = Some(file_name(parser.value()?.string()?)?),
+                other => return Err(format!("{}; try --help", other.unexpected()).into()),
+            }
+        }
+        options.instructions = options.counts && !quick;
+        options.runs = runs.unwrap_or(if quick { 2 } else { 7 });
+        if options.runs == 0 {
+            return Err("--runs must be at least 1".into());
+        }
+        options.phases = Phases {
+            warm_up: time(warm_up.unwrap_or(if quick { 0.3 } else { 1.0 }))?,
+            load: time(seconds.unwrap_or(if quick { 1.0 } else { 4.0 }))?,
+        };
+        if options.phases.load.is_zero() {
+            return Err("--seconds must be more than 0".into());
+        }
+        if quick && names.is_empty() {
+            names = QUICK.map(String::from).to_vec();
+            names.retain(|name| cases.iter().any(|case| case.name == *name));
+        }
+        options.cases = choose(cases, &names)?;
+        tell_apart(&mut subjects);
+        options.subjects = subjects;
+        Ok(Asked::Compare(Box::new(options)))
+    }
+}
+
+fn time(seconds: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| format!("{seconds} is no time in seconds").into())
+}
+
+fn choose(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, Failure> {
+    if names.is_empty() {
+        return Ok(cases);
+    }
+    let find = |name: &String| {
+        let found = cases.iter().find(|case| case.name == *name).cloned();
+        found.ok_or_else(|| {
+            let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
+            format!("no scenario {name:?}; there are {}", names.join(", ")).into()
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+fn rates(text: &str) -> Result<Vec<f64>, Failure> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let share = |percent: &str| match percent.trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(percent / 100.0),
+        _ => Err(format!("--rates takes percentages between 0 and 100, not {percent:?}").into()),
+    };
+    text.split(',').map(share).collect()
+}
+
+/// A name that can be part of a file's.
+fn file_name(name: String) -> Result<String, Failure> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain) {
+        true => Ok(name),
+        false => Err(format!("{name:?} is no name of letters, digits, '-', '_' and '.'").into()),
+    }
+}
+
+fn catalogue(cases: &[Case]) -> String {
+    let mut text = String::from("scenarios\n");
+    for case in cases {
+        text += &format!("  {:<12} {}\n", case.name, case.about);
+    }
+    text += "backends\n";
+    for backend in Backend::ALL {
+        text += &format!("  {:<14} {}\n", backend.name(), backend.about());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+
+    fn parse(line: &str) -> Result<Asked, Failure> {
+        let args = line.split_whitespace().map(OsString::from);
+        let cases = SCENARIOS.iter().map(Case::from).collect();
+        Options::parse(args, cases, &[Backend::Zero, Backend::Hyper])
+    }
+
+    fn options(line: &str) -> Options {
+        match parse(line) {
+            Ok(Asked::Compare(options)) => *options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn everything_is_compared_unless_told_otherwise() {
+        let all = options("");
+        assert_eq!(all.cases.len(), SCENARIOS.len());
+        assert_eq!(all.runs, 7);
+        assert_eq!(options("--quick").cases.len(), QUICK.len());
+        let some = options("--scenario echo1k,plain1 --backend hyper,hyper --runs 3 --seconds 0.5");
+        assert_eq!(some.cases[0].name, "echo1k");
+        assert_eq!(some.subjects[1].label, "hyper (2)");
+        assert_eq!(some.phases.load, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        let lines = [
+            ("--scenario none", "there are plain64"),
+            ("--backend none", "there are zero"),
+            ("--runs 0", "at least 1"),
+            ("--seconds 0", "more than 0"),
+            ("--seconds -1", "no time"),
+            ("--rates 120", "between 0 and 100"),
+            ("--save ../x", "no name"),
+            ("--sceanrio x", "try --help"),
+        ];
+        for (line, expected) in lines {
+            let error = parse(line).expect_err(line).to_string();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}

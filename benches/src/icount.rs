@@ -1,0 +1,99 @@
+//! Instructions per request, by callgrind: a figure that hardly moves between runs, on any machine.
+//!
+//! A server is run under valgrind twice, with a small and a large number of requests on one connection, one
+//! after the other; the difference is the requests'. Kernel instructions are not seen.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::args::Failure;
+use crate::case::Case;
+use crate::child::{Launch, ServerProcess};
+use crate::client::Client;
+use crate::compare::subject::find_program;
+
+/// Requests of the two runs.
+const FEW: u32 = 300;
+const MANY: u32 = 1300;
+/// Exchanges of a nudge.
+const NUDGE: u32 = 50;
+/// How long a server may take to listen under valgrind, and valgrind to write its counts in the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Instructions that a server takes for one request of `case`, outside the kernel.
+///
+/// # Errors
+/// When valgrind is missing, or the server cannot be run under it or does not answer.
+pub fn per_request(case: &Case, launch: &Launch) -> Result<f64, Failure> {
+    if find_program("valgrind").is_none() {
+        return Err("valgrind is not installed; run: apt-get install valgrind".into());
+    }
+    let (few, few_answered) = life(case, launch, FEW)?;
+    let (many, many_answered) = life(case, launch, MANY)?;
+    Ok((many - few) / (many_answered - few_answered))
+}
+
+/// Instructions of a whole life of the server, and the requests it answered meanwhile.
+fn life(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failure> {
+    let name = format!("zero-bench-callgrind-{}-{requests}", std::process::id());
+    let out = std::env::temp_dir().join(name);
+    let (addr, port) = match launch.silent_at {
+        Some(addr) => (addr, Vec::new()),
+        None => {
+            let addr = free_address()?;
+            (addr, vec!["--port".to_owned(), addr.port().to_string()])
+        }
+    };
+    let mut command = Command::new("valgrind");
+    command
+        .args(["-q", "--tool=callgrind"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(&launch.program)
+        .args(&launch.args)
+        .args(port)
+        .envs(launch.env.iter().cloned())
+        .stderr(Stdio::null());
+    let server = ServerProcess::spawn(command, Some(addr), PATIENCE)?;
+    let mut client = Client::connect(server.addr)?;
+    let request = case.requests[0].bytes("127.0.0.1").repeat(case.pipeline);
+    let mut answered = 0;
+    let mut exchange = || -> std::io::Result<()> {
+        client.send(&request)?;
+        for _ in 0..case.pipeline {
+            client.receive()?;
+            answered += 1;
+        }
+        Ok(())
+    };
+    for _ in 0..requests.div_ceil(case.pipeline as u32) {
+        exchange()?;
+    }
+    // Valgrind lets one thread run at a time and does not know that a thread which waits in a ring waits:
+    // the one that obeys the signal has its turn only when the other has worked for a while.
+    server.stop_nudging(PATIENCE, || drop((0..NUDGE).try_for_each(|_| exchange())))?;
+    let total = total(&out);
+    // A file left in the temporary directory harms nobody.
+    let _ = fs::remove_file(&out);
+    Ok((total?, f64::from(answered)))
+}
+
+fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// The sum over the program in callgrind's file.
+fn total(out: &Path) -> Result<f64, Failure> {
+    let text =
+        fs::read_to_string(out).map_err(|error| format!("callgrind wrote no counts: {error}"))?;
+    let sums = text.lines().filter_map(|line| {
+        let sum = line
+            .strip_prefix("totals:")
+            .or_else(|| line.strip_prefix("summary:"))?;
+        sum.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    sums.reduce(f64::max)
+        .ok_or_else(|| "callgrind's file has no sum".into())
+}

@@ -1,0 +1,145 @@
+//! The main function of every server that is measured: arguments in, signals obeyed, counts told.
+
+use std::ffi::OsString;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::alloc::{self, AllocCount};
+use crate::args::Failure;
+use crate::child;
+use crate::server::{self, Backend, Running};
+
+/// What a server is asked for on its command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What serves.
+    pub backend: Backend,
+    /// Threads that serve.
+    pub threads: usize,
+    /// Where to listen on the loopback address; 0 is any.
+    pub port: u16,
+    /// Time to waste in every request, in nanoseconds: a server slower than it need be, by a known amount.
+    pub burn_ns: u64,
+    /// Whether allocations are counted.
+    pub count_alloc: bool,
+}
+
+impl Options {
+    /// Reads `--backend`, `--dispatch`, `--threads`, `--port`, `--burn-ns`, `--count-alloc` and
+    /// `--end-with-parent`.
+    ///
+    /// # Errors
+    /// When there is anything else, or a value makes no sense.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        use lexopt::{Arg::Long, Parser, ValueExt as _};
+
+        let mut options = Options {
+            backend: Backend::defaults()[0],
+            threads: 1,
+            port: 0,
+            burn_ns: 0,
+            count_alloc: false,
+        };
+        let mut dispatch = None;
+        let mut parser = Parser::from_args(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("backend") => options.backend = parser.value()?.parse()?,
+                Long("dispatch") => dispatch = Some(parser.value()?.string()?),
+                Long("threads") => options.threads = parser.value()?.parse()?,
+                Long("port") => options.port = parser.value()?.parse()?,
+                Long("burn-ns") => options.burn_ns = parser.value()?.parse()?,
+                Long("count-alloc") => options.count_alloc = true,
+                Long("end-with-parent") => child::end_with_parent()?,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if options.threads == 0 {
+            return Err("--threads must be at least 1".into());
+        }
+        if let Some(dispatch) = dispatch {
+            options.backend = with_dispatch(options.backend, &dispatch)?;
+        }
+        Ok(options)
+    }
+}
+
+fn with_dispatch(backend: Backend, dispatch: &str) -> Result<Backend, Failure> {
+    match (backend, dispatch) {
+        (backend, _) if !backend.is_zero() => Err("--dispatch is zero's alone".into()),
+        (_, "inline") => Ok(Backend::ZeroInline),
+        (_, "workers") => Ok(Backend::ZeroWorkers),
+        _ => Err(format!("--dispatch is inline or workers, not {dispatch:?}").into()),
+    }
+}
+
+/// Serves `app` on one of the backends of this package until a signal ends it.
+///
+/// # Errors
+/// When the server cannot be started.
+pub fn serve(options: Options, app: Router) -> Result<(), Failure> {
+    let app = match options.burn_ns {
+        0 => app,
+        ns => app.layer(from_fn(move |request: Request, next: Next| {
+            burn(ns, request, next)
+        })),
+    };
+    serve_with(options, |options| {
+        server::start(options.backend, app, options.threads, options.port)
+    })
+}
+
+/// As [`serve`], with a server that `start` starts: peers come with their own.
+///
+/// # Errors
+/// When the server cannot be started.
+pub fn serve_with(
+    options: Options,
+    start: impl FnOnce(Options) -> io::Result<Running>,
+) -> Result<(), Failure> {
+    if !options.count_alloc {
+        alloc::stop_counting();
+    }
+    let running = start(options)?;
+    println!("listening on {}", running.addr);
+    // The server has its own threads; this one only waits for signals.
+    let control = Builder::new_current_thread().enable_io().build()?;
+    control.block_on(obey_signals(&running))
+}
+
+async fn burn(ns: u64, request: Request, next: Next) -> axum::response::Response {
+    let (start, length) = (Instant::now(), Duration::from_nanos(ns));
+    while start.elapsed() < length {
+        std::hint::spin_loop();
+    }
+    next.run(request).await
+}
+
+async fn obey_signals(running: &Running) -> Result<(), Failure> {
+    let mut report = signal(SignalKind::user_defined1())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = report.recv() => print_counts(running),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    print_counts(running);
+    // Connections may still be open, and the threads of some servers never end; nobody needs either.
+    thread::yield_now();
+    std::process::exit(0)
+}
+
+fn print_counts(running: &Running) {
+    println!("allocs: {:?}", AllocCount::now());
+    println!("stats: {}", running.stats().as_deref().unwrap_or("none"));
+}

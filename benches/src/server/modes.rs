@@ -1,0 +1,90 @@
+//! zero without axum: the modes of `ZeroRuntime`, which answer a few of the application's paths as the
+//! application does.
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use zero_runtime::router::{Params, Router};
+use zero_runtime::{
+    BackendChoice, Config, HttpOwnedRequest, HttpRequest, Io, ZeroResponse, ZeroRuntime,
+};
+
+use super::{Backend, Running};
+
+/// Serves from `shards` shards, with as many workers for handlers that leave them.
+pub(super) fn start(backend: Backend, shards: usize, addr: SocketAddr) -> io::Result<Running> {
+    let config = Config::default()
+        .shards(shards)
+        .workers(shards)
+        .backend(BackendChoice::IoUring);
+    let mut io = Io::new(config)?;
+    io.http_listen(addr)?;
+    let runtime = ZeroRuntime::new(io);
+    let handle = match backend {
+        Backend::ZeroPerCore => runtime.run_per_core(|| answer_later),
+        Backend::ZeroAsync => runtime.run_async(answer_later),
+        Backend::ZeroTower => runtime.run_tower(router()),
+        _ => runtime.run_sync(answer),
+    }?;
+    Ok(Running {
+        addr: handle.local_addr()?,
+        stats: Some(Box::new(move || format!("{:?}", handle.stats()))),
+    })
+}
+
+#[derive(Serialize)]
+struct Greeting {
+    message: &'static str,
+}
+
+fn plaintext() -> ZeroResponse {
+    ZeroResponse::ok().text("Hello, World!")
+}
+
+fn json() -> ZeroResponse {
+    let message = "Hello, World!";
+    ZeroResponse::ok().json(&Greeting { message })
+}
+
+fn echo(body: &[u8]) -> ZeroResponse {
+    let mut echo = zero_runtime::SendBuffer::with_capacity(body.len());
+    echo.put_slice(body);
+    ZeroResponse::ok().buffer(echo)
+}
+
+fn answer(request: HttpRequest<'_>) -> ZeroResponse {
+    match request.path() {
+        "/plaintext" => plaintext(),
+        "/json" => json(),
+        "/echo" => echo(request.body()),
+        path => match path.strip_prefix("/users/") {
+            Some(id) => ZeroResponse::ok().text(id),
+            None => ZeroResponse::not_found(),
+        },
+    }
+}
+
+/// Larger bodies than the scenarios send are refused by an empty answer, which the check would see.
+async fn answer_later(mut request: HttpOwnedRequest) -> ZeroResponse {
+    match request.body_stream() {
+        None => answer(request.as_request()),
+        Some(stream) => match stream.collect(2 * 1024 * 1024).await {
+            Ok(body) => answer(request.as_request().with(&body)),
+            Err(_) => ZeroResponse::not_found(),
+        },
+    }
+}
+
+fn router() -> Router {
+    let user = |_: HttpRequest<'_>, params: &Params<'_, '_>| {
+        ZeroResponse::ok().text(params.get("id").unwrap_or_default())
+    };
+    Router::new()
+        .get("/plaintext", |_, _| plaintext())
+        .get("/json", |_, _| json())
+        .get("/users/{id}", user)
+        .route_async("POST", "/echo", async |request, _| {
+            answer_later(request).await
+        })
+}
