@@ -24,4 +24,5 @@ mod streaming;
 mod tap;
 mod unix;
 mod upgrades;
+mod wakeups;
 mod websockets;
