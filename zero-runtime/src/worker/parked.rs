@@ -7,6 +7,7 @@
 //! handler.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::{Detached, Spawn};
@@ -63,6 +64,9 @@ impl<S: HttpService, X: Spawn> Place<S, X> {
         if Arc::strong_count(&self.parked) > 2 {
             return None;
         }
+        // Pairs with the release by which the last other owner gave its share back: what it did to the
+        // word comes before what we do.
+        fence(Ordering::Acquire);
         self.parked.word.renew();
         Some(self)
     }
