@@ -202,6 +202,8 @@ impl<S: HttpService> ShardPort<S> {
             // Relaxed: read by a worker that spins, which then looks at the ring itself.
             self.link.sent.store(self.sent, Ordering::Relaxed);
             self.link.wakeup.wake();
+            // Patience with these calls begins anew, whatever others have been under way for.
+            self.unanswered.ends = 0;
         }
     }
 
