@@ -150,7 +150,7 @@ fn by_us(
 fn parse_args() -> Result<(Vec<String>, Backend, usize, u64), Failure> {
     use lexopt::{Arg::Long, Parser, ValueExt as _};
 
-    let mut names = ["plain1", "echo64k", "sat256", "plain64"]
+    let mut names = ["plain1", "hdr64", "echo64k", "plain64"]
         .map(String::from)
         .to_vec();
     let (mut backend, mut runs, mut seconds) = (Backend::Hyper, 6, 3);
