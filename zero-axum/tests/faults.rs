@@ -221,11 +221,6 @@ fn a_thousand_stalled_uploads_do_not_starve_others(mode: Mode) {
     }
     drop(stalled);
     assert_eq!(live.get("/").status, 200);
-    if mode.is_io_uring() {
-        eventually("only the live one is left", || {
-            server.stats().connections_open == 1
-        });
-    }
 }
 
 // Time.

@@ -49,6 +49,9 @@ pin_project! {
     pub(crate) struct Detached<S: HttpService> {
         driver: Option<Pin<Box<Driver<S>>>>,
         reply: ReplySender,
+        // What its first poll has said: handed on with what the next one says, so that a response
+        // which turns out to be broken within them is not begun.
+        first: Option<FirstPoll>,
     }
 }
 
@@ -57,6 +60,15 @@ impl<S: HttpService> Detached<S> {
         Detached {
             driver: Some(driver),
             reply,
+            first: None,
+        }
+    }
+
+    /// Of a call that has been polled once, elsewhere.
+    fn after(first: FirstPoll, driver: Pin<Box<Driver<S>>>, reply: ReplySender) -> Self {
+        Detached {
+            first: Some(first),
+            ..Detached::new(driver, reply)
         }
     }
 }
@@ -75,6 +87,9 @@ impl<S: HttpService> Future for Detached<S> {
         let Some(driver) = this.driver else {
             return Poll::Ready(());
         };
+        if let Some(first) = this.first.take() {
+            first.hand_on(this.reply);
+        }
         let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx, this.reply)));
         match polled {
             Ok(Poll::Pending) => {
@@ -154,7 +169,6 @@ impl FirstPoll {
         if let Some(data) = self.data {
             reply.send(Reply::Data(data));
         }
-        reply.announce();
     }
 }
 
@@ -312,9 +326,8 @@ fn answer<S: HttpService, X: Spawn>(
             Outcome::Failed
         }
         Ok(Poll::Pending) => {
-            let (mut sender, receiver) = reply::channel(call.signal, response_window_bytes);
-            first.hand_on(&mut sender);
-            spawn.spawn(Detached::new(driver, sender));
+            let (sender, receiver) = reply::channel(call.signal, response_window_bytes);
+            spawn.spawn(Detached::after(first, driver, sender));
             Outcome::Detached(receiver)
         }
         // The panic hook has reported it.
