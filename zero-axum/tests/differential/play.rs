@@ -73,8 +73,14 @@ impl Heard {
     ///
     /// Where axum closes a socket that still has input, the kernel resets the connection, and may
     /// lose what was sent last; we linger, and it arrives. And where hyper waits for the end of a head
-    /// that is broken already, we do not.
+    /// that is broken already, we do not. A client that does not wait for its 100 gets none from us.
     pub(crate) fn is_as_good_as(&self, axum: &Heard) -> bool {
+        if let Some(at) = first_unequal(&self.bytes, &axum.bytes)
+            && let Some(without) = without_continue_around(&axum.bytes, at)
+        {
+            let bytes = without;
+            return self.is_as_good_as(&Heard { bytes, ..*axum });
+        }
         let rest = self.bytes.strip_prefix(&axum.bytes[..]);
         match (axum.end, self.end) {
             (End::Reset, End::Fin | End::Reset) => rest.is_some(),
@@ -82,6 +88,20 @@ impl Heard {
             _ => self == axum,
         }
     }
+}
+
+/// Where `a` first has another byte than `b`, or none, though `b` goes on.
+fn first_unequal(a: &[u8], b: &[u8]) -> Option<usize> {
+    (0..b.len()).find(|&at| a.get(at) != Some(&b[at]))
+}
+
+/// `bytes` without the 100 that lies around `at`.
+fn without_continue_around(bytes: &[u8], at: usize) -> Option<Vec<u8>> {
+    let starts = at.saturating_sub(CONTINUE.len() - 1)..=at;
+    let start = starts
+        .rev()
+        .find(|&start| bytes[start..].starts_with(CONTINUE))?;
+    Some([&bytes[..start], &bytes[start + CONTINUE.len()..]].concat())
 }
 
 /// Plays `steps`; a connection on which nothing comes for `quiet` counts as open.

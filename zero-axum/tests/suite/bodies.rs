@@ -19,6 +19,8 @@ in_every_mode![
     trailers_reach_the_handler,
     full_duplex,
     expect_continue_is_answered_when_the_body_is_read,
+    expect_continue_is_not_answered_behind_or_along_with_the_response,
+    expect_continue_is_not_answered_to_who_does_not_wait,
     expect_continue_is_not_answered_when_the_body_is_not_read,
     a_small_unread_body_does_not_end_the_connection,
     an_early_answer_goes_out_while_the_client_still_sends,
@@ -164,6 +166,45 @@ fn expect_continue_is_answered_when_the_body_is_read(mode: Mode) {
     client.send("hello");
     assert_eq!(client.response().text(), "hello");
     assert_eq!(client.get("/").text(), "hello");
+}
+
+/// HAProxy 2.6 takes a response that comes in one segment with a 100 to end with that segment.
+fn expect_continue_is_not_answered_behind_or_along_with_the_response(mode: Mode) {
+    let server = mode.serve(app());
+    for _ in 0..20 {
+        let mut client = server.connect();
+        client.send(
+            "POST /stream HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n",
+        );
+        let head = client.head();
+        assert_eq!(head.status, 200, "{}", head.head);
+        for piece in ["hello", "world"] {
+            client.send(format!("5\r\n{piece}\r\n"));
+            assert_eq!(client.chunk().unwrap(), piece.as_bytes());
+        }
+        client.send("0\r\n\r\n");
+        assert_eq!(client.chunk(), None);
+        assert_eq!(client.get("/").text(), "hello");
+    }
+}
+
+fn expect_continue_is_not_answered_to_who_does_not_wait(mode: Mode) {
+    // hyper says it, when the body is there, too.
+    if !mode.is_io_uring() {
+        return;
+    }
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    let lines = [
+        "content-length: 5\r\n\r\nhello",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ];
+    for lines in lines {
+        client.send(format!(
+            "POST /echo HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n{lines}"
+        ));
+        assert_eq!(client.response().text(), "hello");
+    }
 }
 
 fn expect_continue_is_not_answered_when_the_body_is_not_read(mode: Mode) {

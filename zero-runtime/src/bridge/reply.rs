@@ -167,6 +167,11 @@ impl ReplyReceiver {
         self.shared.task.wake();
     }
 
+    /// Whether no piece lies here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// The next piece, if one has come.
     pub(crate) fn next(&mut self) -> Option<Reply> {
         let reply = self.items.pop().ok()?;

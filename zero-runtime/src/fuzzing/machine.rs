@@ -90,7 +90,10 @@ impl Play<'_> {
             match dice.below(8) {
                 0..=2 => self.receive(1 + dice.below(48)),
                 3 => self.conn.abandon_body(),
-                4 => drop(self.conn.poll_continue(&mut self.out)),
+                4 => {
+                    self.conn.ask_for_body();
+                    self.conn.poll_continue(&mut self.out);
+                }
                 _ => self.answer(dice),
             }
         }

@@ -41,8 +41,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             match self.limits.dispatch {
                 _ if M::Service::STAYS => self.call_here(key, call.take_head(), body),
-                // 100 must be written between the handler's asking and its answer: not within
-                // one poll.
+                // It will most likely wait for its client.
                 _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
                 Dispatch::Workers => self.send_call(key, call.take_head(), body, None),
                 Dispatch::Adaptive => self.call_adaptively(&mut call, body),
@@ -155,9 +154,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 conn.incoming = Incoming::Nothing;
                 RequestBody::empty()
             }
-            // A client that expects 100 gets it when the body is asked for, even if it did not wait.
-            (_, Some(Ok(None))) if !call.expects_continue => {
+            (_, Some(Ok(None))) => {
                 conn.incoming = Incoming::Nothing;
+                call.expects_continue = false;
                 RequestBody::whole(arrived, call.kind == BodyKind::Chunked)
             }
             (kind, ended) => {
@@ -476,11 +475,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Reacts to what the request body's reader has done.
-    pub(super) fn serve_body_reader(&mut self, key: Key) {
+    fn serve_body_reader(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let Conn { incoming, h1, .. } = conn;
+        let Conn {
+            incoming,
+            h1,
+            exchange,
+            ..
+        } = conn;
         let Incoming::Streaming { sender, .. } = incoming else {
             return;
         };
@@ -490,17 +494,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         sender.flush();
-        if sender.is_polled() {
-            self.send_continue(key);
+        // A response that was begun before its body asked for the request's lies here already.
+        if sender.is_polled() && !exchange.has_reply() && h1.ask_for_body() {
+            self.mark_dirty(key);
         }
-    }
-
-    fn send_continue(&mut self, key: Key) {
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.h1.poll_continue(&mut out);
-        }
-        self.put_out(key, out);
     }
 }
 

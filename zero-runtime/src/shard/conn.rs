@@ -81,6 +81,13 @@ pub(super) enum Exchange<S: HttpService> {
     Local(Pin<Box<Driver<S>>>),
 }
 
+impl<S: HttpService> Exchange<S> {
+    /// Whether a part of the response has been given and not yet been taken.
+    pub(super) fn has_reply(&self) -> bool {
+        matches!(self, Exchange::Detached(reply) if !reply.is_empty())
+    }
+}
+
 /// What a read deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReadWait {

@@ -28,12 +28,20 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         match conn {
             Some(conn) if !out.is_empty() && conn.state != State::Terminating => {
                 conn.out = Some(out);
-                if !conn.dirty {
-                    conn.dirty = true;
-                    self.dirty.push(key);
-                }
+                self.mark_dirty(key);
             }
             _ => self.recycle(out),
+        }
+    }
+
+    /// Lets the end of the turn look for what is to be sent.
+    #[inline]
+    pub(super) fn mark_dirty(&mut self, key: Key) {
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(key);
         }
     }
 
@@ -55,12 +63,31 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             if conn.is_sending() || conn.state == State::Terminating {
                 continue;
             }
+            if conn.h1.is_continue_due() && conn.state == State::Open {
+                self.say_continue(key);
+            }
+            let Some(conn) = self.conns.get_mut(key) else {
+                continue;
+            };
             if let Some(out) = conn.out.take() {
                 conn.begun = None;
                 self.start_send(key, out);
             }
         }
         self.dirty = dirty;
+    }
+
+    /// As late as it can be said: with a response that begins in the same turn it is not.
+    #[cold]
+    fn say_continue(&mut self, key: Key) {
+        let mut out = self.take_out(key);
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.h1.poll_continue(&mut out);
+        }
+        match self.conns.get_mut(key) {
+            Some(conn) if !out.is_empty() => conn.out = Some(out),
+            _ => self.recycle(out),
+        }
     }
 
     fn start_send(&mut self, key: Key, buf: Box<WriteBuf>) {
@@ -137,9 +164,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if conn.out.is_some() && !conn.dirty {
-            conn.dirty = true;
-            self.dirty.push(key);
+        if conn.out.is_some() || conn.h1.is_continue_due() {
+            self.mark_dirty(key);
         }
     }
 
@@ -176,10 +202,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     fn handle_reply(&mut self, key: Key, reply: Reply) {
         if matches!(reply, Reply::Panicked) {
             return self.handle_panic(key);
-        }
-        // A body asked for before the head was given: the client gets its 100 before it, too.
-        if matches!(reply, Reply::Head(..)) {
-            self.serve_body_reader(key);
         }
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {

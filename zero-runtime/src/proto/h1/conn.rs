@@ -27,8 +27,7 @@ pub struct Conn {
     /// The same, of the head before it.
     was_http_10: bool,
     takes_trailers: bool,
-    /// The client waits for `100 Continue`.
-    continue_due: bool,
+    expectation: Expectation,
     /// Nobody reads the rest of the body.
     is_abandoned: bool,
     /// The peer has ended its side.
@@ -53,6 +52,17 @@ enum Reading {
     Complete,
     /// Nothing that follows is listened to.
     Closed,
+}
+
+/// What became of the client's wish for `100 Continue`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Expectation {
+    /// There is none, or it has lost its object.
+    None,
+    /// The client waits.
+    Waits,
+    /// And the body was asked for.
+    Due,
 }
 
 /// Where in a response the connection is.
@@ -86,7 +96,7 @@ impl Conn {
             is_http_10: false,
             was_http_10: false,
             takes_trailers: false,
-            continue_due: false,
+            expectation: Expectation::None,
             is_abandoned: false,
             is_half_closed: false,
             wants_upgrade: false,
@@ -135,7 +145,7 @@ impl Conn {
     /// complete before all of it has come, [`after_response`](Self::after_response) says so.
     pub fn abandon_body(&mut self) {
         self.is_abandoned = true;
-        self.continue_due = false;
+        self.expectation = Expectation::None;
     }
 
     fn read_head(
@@ -207,7 +217,10 @@ impl Conn {
         self.was_http_10 = self.is_http_10;
         self.is_http_10 = !table.is_http_11;
         self.takes_trailers = framing.takes_trailers;
-        self.continue_due = framing.expect_continue;
+        self.expectation = match framing.expect_continue {
+            true => Expectation::Waits,
+            false => Expectation::None,
+        };
         self.is_abandoned = false;
         self.wants_upgrade = framing.upgrade;
     }
@@ -232,6 +245,13 @@ impl Conn {
                 Err(error) => return self.refuse(consumed, error),
             }
         };
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+        //# A server MAY omit sending a 100 (Continue) response if it has
+        //# already received some or all of the content for the
+        //# corresponding request
+        if consumed > 0 {
+            self.expectation = Expectation::None;
+        }
         if matches!(event, Event::End | Event::Trailers(_)) {
             self.reading = Reading::Complete;
         }
@@ -249,22 +269,42 @@ impl Conn {
 
     // What is due.
 
-    /// Writes `100 Continue` if the client still waits for it; true if it did. To be called when the
-    /// body is first asked for.
+    /// The body was asked for: whether `100 Continue` is now due. It is written by
+    /// [`poll_continue`](Self::poll_continue), when nothing else goes out before it is sent.
+    pub fn ask_for_body(&mut self) -> bool {
+        if self.owes_continue() {
+            self.expectation = Expectation::Due;
+        }
+        self.is_continue_due()
+    }
+
+    /// Whether [`poll_continue`](Self::poll_continue) may have something to write.
+    #[inline]
+    pub fn is_continue_due(&self) -> bool {
+        self.expectation == Expectation::Due
+    }
+
+    /// Writes `100 Continue` if the body was asked for and the client still waits; true if it did.
+    ///
+    /// To be called right before what was written is sent: a response that began meanwhile takes the
+    /// place of the 100. The two in one segment are valid, but HAProxy 2.6 cuts such a response short.
     //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
     //# the server MUST send either a 100 (Continue) response or a final status code
     pub fn poll_continue(&mut self, out: &mut WriteBuf) -> bool {
-        let is_due = self.continue_due && matches!(self.writing, Writing::Due);
-        self.continue_due = false;
+        if self.expectation != Expectation::Due {
+            return false;
+        }
+        let is_due = self.owes_continue();
+        self.expectation = Expectation::None;
         if is_due {
             out.put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         is_due
     }
 
-    /// Whether the client waits for `100 Continue` before it sends its body.
+    /// Whether the client waits for `100 Continue`, or a response, before it sends its body.
     pub fn owes_continue(&self) -> bool {
-        self.continue_due
+        self.expectation != Expectation::None && matches!(self.writing, Writing::Due)
     }
 
     /// How the connection goes on; to be asked when the response is complete. After [`Next::Keep`]

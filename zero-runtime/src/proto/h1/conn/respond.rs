@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, response};
 
-use super::{Conn, Reading, Writing};
+use super::{Conn, Expectation, Reading, Writing};
 use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
@@ -220,7 +220,7 @@ impl Conn {
         };
         let announced = &mut self.trailer_names;
         let encoded = out.write_flat(|flat| encode::encode(head, asked, date, announced, flat));
-        self.continue_due = false;
+        self.expectation = Expectation::None;
         self.writing = Writing::Complete;
         let promised = encoded.inspect_err(|_| self.keep_alive = false)?;
         self.keep_alive = promised.keep_alive;

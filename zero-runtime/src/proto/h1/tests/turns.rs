@@ -187,8 +187,13 @@ const EXPECTING: &[u8] = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-le
 fn continue_is_said_once_when_the_body_is_asked_for() {
     let mut pair = Pair::new();
     pair.receive(EXPECTING);
-    assert!(pair.conn.poll_continue(&mut pair.out));
+    assert!(pair.conn.owes_continue());
     assert!(!pair.conn.poll_continue(&mut pair.out));
+    assert!(pair.conn.ask_for_body());
+    assert!(pair.conn.poll_continue(&mut pair.out));
+    assert!(!pair.conn.ask_for_body());
+    assert!(!pair.conn.poll_continue(&mut pair.out));
+    assert!(!pair.conn.owes_continue());
     assert_eq!(pair.sent(), "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
@@ -197,13 +202,45 @@ fn continue_is_not_said_behind_a_response_or_an_abandoned_body() {
     let mut pair = Pair::new();
     pair.receive(EXPECTING);
     pair.respond(&ok(), BodyLength::Known(1)).unwrap();
+    assert!(!pair.conn.owes_continue());
+    assert!(!pair.conn.ask_for_body());
     assert!(!pair.conn.poll_continue(&mut pair.out));
     let mut pair = Pair::new();
     pair.receive(EXPECTING);
     pair.conn.abandon_body();
+    assert!(!pair.conn.ask_for_body());
     assert!(!pair.conn.poll_continue(&mut pair.out));
     let mut pair = Pair::new();
     pair.receive(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(!pair.conn.ask_for_body());
+    assert!(!pair.conn.poll_continue(&mut pair.out));
+}
+
+#[test]
+fn a_response_takes_the_place_of_a_continue_that_was_not_yet_said() {
+    let mut pair = Pair::new();
+    pair.receive(EXPECTING);
+    assert!(pair.conn.ask_for_body());
+    pair.respond(&ok(), BodyLength::Known(1)).unwrap();
+    assert!(!pair.conn.poll_continue(&mut pair.out));
+    assert!(pair.sent().starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn who_sends_the_body_does_not_wait_for_a_continue() {
+    const CHUNKED: &[u8] =
+        b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (head, body) in [(EXPECTING, &b"a"[..]), (CHUNKED, b"5")] {
+        let mut pair = Pair::new();
+        pair.receive(&[head, body].concat());
+        assert!(!pair.conn.owes_continue());
+        assert!(!pair.conn.ask_for_body());
+    }
+    // A body that comes after the question takes it back.
+    let mut pair = Pair::new();
+    pair.receive(EXPECTING);
+    assert!(pair.conn.ask_for_body());
+    pair.receive(b"a");
     assert!(!pair.conn.poll_continue(&mut pair.out));
 }
 
