@@ -1,10 +1,12 @@
 //! Measures what thousands of slow clients do to live ones, and whether each is cut in time.
 //!
 //! Run: `cargo build --release -p zero-bench && target/release/slow` (`--clients 1000` of each kind,
-//! `--seconds 10` without and with them, `--dispatch adaptive|inline|workers`). Loopback only.
+//! `--seconds 10` without and with them, `--timeout 2` seconds, `--dispatch adaptive|inline|workers`).
+//! Loopback only.
 //!
 //! The kinds: no byte; a head that drips, a byte a second; half a line; a body that drips; a reader that
-//! takes a byte a second. The server cuts all of them after two seconds; each comes again at once.
+//! takes a byte a second. The server cuts all of them after the timeout; each comes again at once, so a short
+//! one measures a flood of connections more than their patience.
 //!
 //! See: live latency without and with the crowd, and the ratio; a row per kind: how many were cut, and
 //! the greatest age at which one was seen alive; memory. The exit code is 1 when a live request failed, a kind was
@@ -25,11 +27,11 @@ use zero_axum::{BackendChoice, Config, Dispatch, Io};
 use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
 use zero_bench::{child, proc};
 
-/// After this the server cuts who is slow.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// Clocks of bodies and writers run in spans of the timeout, so a client may be cut in the next one; a
-/// second is for a busy machine.
-const LATE: Duration = Duration::from_millis(2 * 2000 + 1000);
+/// Clocks of bodies and writers run in spans of the timeout, so a client may be cut in the next one; so
+/// much more is for a busy machine.
+const SLACK: Duration = Duration::from_secs(1);
+/// For an answer to a live client.
+const PATIENCE: Duration = Duration::from_secs(2);
 const LIVE: usize = 2;
 /// Between two requests of a live client: what is measured is latency, not throughput.
 const THINK: Duration = Duration::from_millis(1);
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
 struct Args {
     clients: usize,
     time: Duration,
+    /// After this the server cuts who is slow.
+    timeout: Duration,
     dispatch: String,
     serves: bool,
 }
@@ -58,11 +62,11 @@ fn run() -> Result<(), Failure> {
     };
     setrlimit(Resource::Nofile, all)?;
     if args.serves {
-        return serve(&args.dispatch);
+        return serve(&args.dispatch, args.timeout);
     }
     warn_if_debug_build();
     println!("{}; {} clients of each kind", proc::machine(), args.clients);
-    let mut server = Server::start(&args.dispatch)?;
+    let mut server = Server::start(&args)?;
     let alone = live(server.addr, args.time)?;
     let before = server.resident_kib()?;
     println!("live alone: {alone}; resident KiB {before}");
@@ -75,7 +79,7 @@ fn run() -> Result<(), Failure> {
             scope.spawn(move || crowd.gather(addr, clients, over));
         }
         // Until the last of them has come, and the first has been cut.
-        std::thread::sleep(Duration::from_secs(1) + 2 * TIMEOUT);
+        std::thread::sleep(Duration::from_secs(1) + 2 * args.timeout);
         let beside = live(server.addr, args.time);
         let most = server.resident_kib();
         over.store(true, Ordering::Relaxed);
@@ -90,7 +94,8 @@ fn run() -> Result<(), Failure> {
     println!("\n| kind | cut | oldest seen alive |\n|---|---|---|");
     crowds.iter().for_each(Crowd::print);
     println!("\n{}", server.stats()?);
-    match crowds.iter().all(Crowd::was_cut_in_time) {
+    let late = 2 * args.timeout + SLACK;
+    match crowds.iter().all(|crowd| crowd.was_cut_by(late)) {
         true => Ok(()),
         false => Err("a kind of slow client was not cut, or cut late".into()),
     }
@@ -100,6 +105,7 @@ fn parse_args() -> Result<Args, Failure> {
     let mut args = Args {
         clients: 1000,
         time: Duration::from_secs(10),
+        timeout: Duration::from_secs(2),
         dispatch: "adaptive".into(),
         serves: false,
     };
@@ -108,6 +114,7 @@ fn parse_args() -> Result<Args, Failure> {
         match arg {
             Long("clients") => args.clients = parser.value()?.parse()?,
             Long("seconds") => args.time = Duration::from_secs(parser.value()?.parse()?),
+            Long("timeout") => args.timeout = Duration::from_secs(parser.value()?.parse()?),
             Long("dispatch") => args.dispatch = parser.value()?.string()?,
             Long("serve") => args.serves = true,
             arg => return Err(arg.unexpected().into()),
@@ -118,7 +125,7 @@ fn parse_args() -> Result<Args, Failure> {
 
 // The server, in a process of its own.
 
-fn serve(dispatch: &str) -> Result<(), Failure> {
+fn serve(dispatch: &str, timeout: Duration) -> Result<(), Failure> {
     static LARGE: [u8; LARGE_BYTES] = [b'x'; LARGE_BYTES];
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
@@ -126,9 +133,9 @@ fn serve(dispatch: &str) -> Result<(), Failure> {
         .route("/large", get(|| async { Bytes::from_static(&LARGE) }));
     let config = Config::default()
         .backend(BackendChoice::IoUring)
-        .head_timeout(TIMEOUT)
-        .body_timeout(TIMEOUT)
-        .write_timeout(TIMEOUT)
+        .head_timeout(timeout)
+        .body_timeout(timeout)
+        .write_timeout(timeout)
         .dispatch(match dispatch {
             "adaptive" => Dispatch::Adaptive,
             "inline" => Dispatch::Inline,
@@ -155,9 +162,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(dispatch: &str) -> Result<Self, Failure> {
+    fn start(args: &Args) -> Result<Self, Failure> {
+        let timeout = args.timeout.as_secs().to_string();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["--serve", "--dispatch", dispatch])
+            .args([
+                "--serve",
+                "--dispatch",
+                &args.dispatch,
+                "--timeout",
+                &timeout,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -224,7 +238,7 @@ fn live(addr: SocketAddr, time: Duration) -> Result<Latency, Failure> {
         let until = Instant::now() + time;
         let mut stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut took = Vec::new();
         let mut answer = [0; 1024];
         while Instant::now() < until {
@@ -404,8 +418,8 @@ impl Crowd {
         );
     }
 
-    fn was_cut_in_time(&self) -> bool {
+    fn was_cut_by(&self, late: Duration) -> bool {
         self.cut.load(Ordering::Relaxed) > 0
-            && self.oldest_ms.load(Ordering::Relaxed) <= LATE.as_millis() as u64
+            && self.oldest_ms.load(Ordering::Relaxed) <= late.as_millis() as u64
     }
 }
