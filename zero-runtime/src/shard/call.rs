@@ -255,17 +255,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(service) = service else {
             return;
         };
-        let mut sink = ShardSink {
-            h1,
-            out: &mut out,
-            date: &self.date,
-            maps: &mut self.maps,
-            window: self.limits.response_window_bytes,
-            reason_phrase: M::reason_phrase,
-            begun,
-            refused: false,
-            filled: false,
-        };
+        let window = self.limits.response_window_bytes;
+        let (date, maps) = (&self.date, &mut self.maps);
+        let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         let place = self
             .spare_place
             .take()

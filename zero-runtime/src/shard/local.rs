@@ -63,17 +63,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let waker = Waker::from(Self::signal(conn, key, &self.inbox));
         let mut cx = Context::from_waker(&waker);
         let Conn { h1, begun, .. } = conn;
-        let mut sink = ShardSink {
-            h1,
-            out: &mut out,
-            date: &self.date,
-            maps: &mut self.maps,
-            window: self.limits.response_window_bytes,
-            reason_phrase: M::reason_phrase,
-            begun,
-            refused: false,
-            filled: false,
-        };
+        let window = self.limits.response_window_bytes;
+        let (date, maps) = (&self.date, &mut self.maps);
+        let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         let polled = catch_unwind(AssertUnwindSafe(|| {
             poll(driver.as_mut(), &mut cx, &mut sink)
         }));

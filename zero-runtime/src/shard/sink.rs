@@ -19,18 +19,44 @@ use crate::worker::Spawn;
 
 /// Writes a response to a connection of this shard.
 pub(super) struct ShardSink<'a> {
-    pub(super) h1: &'a mut h1::Conn,
-    pub(super) out: &'a mut WriteBuf,
-    pub(super) date: &'a DateCache,
-    pub(super) maps: &'a mut Vec<HeaderMap>,
-    pub(super) window: usize,
-    pub(super) reason_phrase: fn(&Extensions) -> Option<&[u8]>,
+    h1: &'a mut h1::Conn,
+    out: &'a mut WriteBuf,
+    date: &'a DateCache,
+    maps: &'a mut Vec<HeaderMap>,
+    window: usize,
+    reason_phrase: fn(&Extensions) -> Option<&[u8]>,
     /// Where the response begins in `out`, if it does there.
-    pub(super) begun: &'a mut Option<Mark>,
+    begun: &'a mut Option<Mark>,
     /// The response broke its own framing; nothing more can follow it.
     pub(super) refused: bool,
     /// A piece was not welcome: who asked waits for nothing but room.
     pub(super) filled: bool,
+}
+
+impl<'a> ShardSink<'a> {
+    /// A sink for the connection whose machine is `h1`, with what its shard lends it: a response of which
+    /// `window` bytes are staged has no room for more.
+    #[inline]
+    pub(super) fn new<M: MakeHttpService>(
+        h1: &'a mut h1::Conn,
+        begun: &'a mut Option<Mark>,
+        out: &'a mut WriteBuf,
+        date: &'a DateCache,
+        maps: &'a mut Vec<HeaderMap>,
+        window: usize,
+    ) -> Self {
+        ShardSink {
+            h1,
+            out,
+            date,
+            maps,
+            window,
+            reason_phrase: M::reason_phrase,
+            begun,
+            refused: false,
+            filled: false,
+        }
+    }
 }
 
 impl ShardSink<'_> {
@@ -122,17 +148,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(Conn { h1, begun, .. }) = self.conns.get_mut(key) else {
             return Err(());
         };
-        let mut sink = ShardSink {
-            h1,
-            out: &mut out,
-            date: &self.date,
-            maps: &mut self.maps,
-            window: self.limits.response_window_bytes,
-            reason_phrase: M::reason_phrase,
-            begun,
-            refused: false,
-            filled: false,
-        };
+        let window = self.limits.response_window_bytes;
+        let (date, maps) = (&self.date, &mut self.maps);
+        let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         // What is dropped in there is the application's, and may panic.
         let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
         let refused = sink.refused;
