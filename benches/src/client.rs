@@ -70,6 +70,26 @@ impl Client {
         Ok(&self.buffer[..length])
     }
 
+    /// Sends `batch`, which is `pipeline` requests, until there were `count` of them, and receives the
+    /// responses of each before the next.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send) and [`receive`](Self::receive).
+    pub fn exchange_batches(
+        &mut self,
+        batch: &[u8],
+        pipeline: usize,
+        count: usize,
+    ) -> io::Result<()> {
+        for _ in 0..count / pipeline {
+            self.send(batch)?;
+            for _ in 0..pipeline {
+                self.receive()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends one request and receives its response.
     ///
     /// # Errors

@@ -81,14 +81,7 @@ fn zero_takes_little_from_the_heap() {
 fn count_server(scenario: &Scenario, server: &Running, pipeline: usize) -> f64 {
     let requests = scenario.request(&server.addr.to_string()).repeat(pipeline);
     let mut client = Client::connect(server.addr).unwrap();
-    let mut exchange = |count: usize| {
-        for _ in 0..count / pipeline {
-            client.send(&requests).unwrap();
-            for _ in 0..pipeline {
-                client.receive().unwrap();
-            }
-        }
-    };
+    let mut exchange = |count| client.exchange_batches(&requests, pipeline, count).unwrap();
     exchange(WARM_UP);
     let before = AllocCount::now();
     exchange(REQUESTS);

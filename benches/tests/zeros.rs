@@ -107,14 +107,7 @@ fn no_mode_takes_anything_from_the_heap() {
 fn count(addr: SocketAddr, request: &str, pipeline: usize) -> AllocCount {
     let requests = request.as_bytes().repeat(pipeline);
     let mut client = Client::connect(addr).unwrap();
-    let mut exchange = |count: usize| {
-        for _ in 0..count / pipeline {
-            client.send(&requests).unwrap();
-            for _ in 0..pipeline {
-                client.receive().unwrap();
-            }
-        }
-    };
+    let mut exchange = |count| client.exchange_batches(&requests, pipeline, count).unwrap();
     exchange(WARM_UP);
     let before = AllocCount::now();
     exchange(REQUESTS);
