@@ -107,5 +107,11 @@ fn bytes_are_copied_only_where_that_is_the_better_choice() {
         both.total(),
     );
     assert_eq!(kept, (REQUESTS, REQUESTS, 2 * REQUESTS), "{both:?}");
+
+    // Once large bodies are what comes, they are received where they will lie: only one that comes in
+    // crumbs is gathered.
+    let large = copies(addr, &post("/nothing", 100_000), 0);
+    let bodies = large.of(Copied::BodyKept) + large.of(Copied::BodyGathered);
+    assert!(bodies < REQUESTS / 2, "{large:?}");
     stop(handle);
 }

@@ -1,5 +1,7 @@
 //! Request bodies: framing, size, pace, and what happens to those nobody reads.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request};
@@ -15,6 +17,9 @@ in_every_mode![
     a_body_may_come_in_dribbles,
     chunks_may_be_split_anywhere,
     many_bodies_on_one_connection,
+    large_bodies_follow_each_other_in_any_pieces,
+    large_and_small_bodies_in_turn_and_at_once,
+    a_client_of_large_bodies_may_leave_in_the_middle_of_one,
     size_hint_tells_the_length,
     trailers_reach_the_handler,
     full_duplex,
@@ -116,6 +121,90 @@ fn many_bodies_on_one_connection(mode: Mode) {
         assert!(client.post("/echo", &body).body == body);
         assert!(client.post("/stream", &body).body == body);
     }
+}
+
+fn large_post(path: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn large_bodies_follow_each_other_in_any_pieces(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    let body = pattern(100_000);
+    let request = large_post("/echo", &body);
+    for n in 0..24 {
+        // From a byte of the head to all but a byte of the body; the rest at once, soon or late.
+        let at = [
+            1,
+            30,
+            70,
+            1000,
+            40_000,
+            70_000,
+            request.len() - 1,
+            request.len(),
+        ][n % 8];
+        client.send(&request[..at]);
+        match n / 8 {
+            0 => {}
+            1 => std::thread::sleep(Duration::from_micros(300)),
+            _ => std::thread::sleep(Duration::from_millis(15)),
+        }
+        client.send(&request[at..]);
+        assert!(client.response().body == body);
+        let path = if n % 2 == 0 { "/stream" } else { "/echo" };
+        assert!(client.post(path, &body).body == body);
+    }
+}
+
+fn large_and_small_bodies_in_turn_and_at_once(mode: Mode) {
+    let server = mode.serve(app());
+    let mut client = server.connect();
+    for round in 0..12 {
+        let large = pattern(60_000 + 20_000 * round);
+        for _ in 0..3 {
+            assert!(client.post("/echo", &large).body == large);
+        }
+        for _ in 0..round {
+            assert_eq!(client.get("/").text(), "hello");
+            assert_eq!(client.post("/echo", b"small").text(), "small");
+        }
+        // Pipelined, small ones in front of, between and behind large ones.
+        let small = large_post("/echo", b"small");
+        let both = large_post("/echo", &large);
+        let mut sender = client.try_clone();
+        let all = [&small[..], &both, &small, &both, &both, &small].concat();
+        let sending = std::thread::spawn(move || {
+            sender.send(all);
+        });
+        for is_large in [false, true, false, true, true, false] {
+            let expected = if is_large { &large[..] } else { b"small" };
+            assert!(client.response().body == expected);
+        }
+        sending.join().unwrap();
+    }
+}
+
+fn a_client_of_large_bodies_may_leave_in_the_middle_of_one(mode: Mode) {
+    let server = mode.serve(app());
+    let body = pattern(80_000);
+    let request = large_post("/outcome", &body);
+    for at in [1, 100, 50_000, request.len() - 1] {
+        for resets in [false, true] {
+            let mut client = server.connect();
+            for _ in 0..3 {
+                assert!(client.post("/echo", &body).body == body);
+            }
+            client.send(&request[..at]);
+            match resets {
+                true => client.reset(),
+                false => drop(client),
+            }
+        }
+    }
+    assert_eq!(server.connect().get("/").text(), "hello");
 }
 
 fn size_hint_tells_the_length(mode: Mode) {

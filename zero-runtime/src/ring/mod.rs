@@ -43,6 +43,13 @@ pub enum Completion<R: Ring + ?Sized> {
         /// Whether further completions of this kind will come unasked.
         more: bool,
     },
+    /// A [`Ring::watch`] ended: there is something to receive, if only the peer's end of stream.
+    Readable {
+        /// The connection.
+        conn: Key,
+        /// Why it ended otherwise.
+        result: io::Result<()>,
+    },
     /// A [`Ring::recv_into`] ended: `result` bytes were appended to `buf`, 0 at end of stream.
     ReceivedInto {
         /// The connection.
@@ -101,14 +108,12 @@ pub trait Ring {
 
     /// Receives into buffers the kernel picks, until told otherwise.
     fn arm_recv(&mut self, conn: Key, socket: &Self::Socket);
-    /// Receives into one buffer the kernel picks: a ring without this may go on as
-    /// [`arm_recv`](Self::arm_recv) does.
-    fn arm_recv_once(&mut self, conn: Key, socket: &Self::Socket) {
-        self.arm_recv(conn, socket);
-    }
+    /// Waits until there is something to receive, and leaves it there. Counts as a receive.
+    fn watch(&mut self, conn: Key, socket: &Self::Socket);
     /// Receives once, appending to the spare capacity of `buf`, which must not be empty.
     fn recv_into(&mut self, conn: Key, socket: &Self::Socket, buf: BytesMut);
-    /// Asks that receiving ends; a `Received` without `more` or a `ReceivedInto` follows.
+    /// Asks that receiving ends; a `Received` without `more`, a `ReceivedInto` or a `Readable`
+    /// follows.
     fn cancel_recv(&mut self, conn: Key);
     /// Sends all of `buf`, or as much as one operation takes.
     fn send(&mut self, conn: Key, socket: &Self::Socket, buf: Box<WriteBuf>);

@@ -89,6 +89,7 @@ enum RecvOp {
     #[default]
     Idle,
     Multishot,
+    Watch,
     /// The kernel writes into the spare capacity.
     Into(BytesMut),
 }
@@ -325,6 +326,13 @@ impl Uring {
             Kind::Recv => Some(self.received(name.key, raw, more)),
             Kind::RecvInto => Some(self.received_into(name.key, raw)),
             Kind::Send => Some(self.sent(name.key, raw)),
+            Kind::Watch => {
+                self.ops(name.key).recv = RecvOp::Idle;
+                Some(Completion::Readable {
+                    conn: name.key,
+                    result: outcome(raw.result).map(drop),
+                })
+            }
         }
     }
 
@@ -508,14 +516,13 @@ impl Ring for Uring {
         self.push(entry, OpName::new(Kind::Recv, conn));
     }
 
-    fn arm_recv_once(&mut self, conn: Key, socket: &OwnedFd) {
+    fn watch(&mut self, conn: Key, socket: &OwnedFd) {
         let recv = &mut self.ops(conn).recv;
         assert!(matches!(recv, RecvOp::Idle), "one receive at a time");
-        *recv = RecvOp::Multishot;
-        // Without an address and a length: the picked buffer's are used.
-        let entry = opcode::Recv::new(fd(socket), std::ptr::null_mut(), 0).buf_group(GROUP);
-        let entry = entry.build().flags(squeue::Flags::BUFFER_SELECT);
-        self.push(entry, OpName::new(Kind::Recv, conn));
+        *recv = RecvOp::Watch;
+        // Errors and the peer's end are told unasked.
+        let entry = opcode::PollAdd::new(fd(socket), libc::POLLIN as u32).build();
+        self.push(entry, OpName::new(Kind::Watch, conn));
     }
 
     fn recv_into(&mut self, conn: Key, socket: &OwnedFd, mut buf: BytesMut) {
@@ -534,6 +541,7 @@ impl Ring for Uring {
             RecvOp::Idle => {}
             RecvOp::Multishot => self.cancel(OpName::new(Kind::Recv, conn)),
             RecvOp::Into(_) => self.cancel(OpName::new(Kind::RecvInto, conn)),
+            RecvOp::Watch => self.cancel(OpName::new(Kind::Watch, conn)),
         }
     }
 

@@ -204,6 +204,30 @@ fn recv_into_appends_and_never_passes_the_capacity() {
 }
 
 #[test]
+fn a_watch_tells_of_bytes_and_of_the_end_and_takes_nothing() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let (socket, mut peer) = pair();
+    world.ring.watch(A, &socket);
+    world.turn(Wait::Poll);
+    assert!(world.facts.is_empty());
+    peer.write_all(b"later").unwrap();
+    world.readable(A).unwrap();
+    // Once is once, and what is there already is told of, too.
+    world.settles_to(WAKEUP_ALONE);
+    world.ring.watch(A, &socket);
+    world.readable(A).unwrap();
+    world.ring.recv_into(A, &socket, BytesMut::with_capacity(8));
+    assert_eq!(&world.received_into(A).0[..], b"later");
+    world.ring.watch(A, &socket);
+    drop(peer);
+    world.readable(A).unwrap();
+    world.ring.recv_into(A, &socket, BytesMut::with_capacity(8));
+    assert_eq!(world.received_into(A).1.unwrap(), 0);
+}
+
+#[test]
 fn a_cancelled_receive_ends_with_its_own_completion() {
     let Some(mut world) = World::new() else {
         return;
@@ -221,6 +245,11 @@ fn a_cancelled_receive_ends_with_its_own_completion() {
     let (buf, ended) = world.received_into(A);
     assert_eq!(ended.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
     assert!(buf.is_empty() && buf.capacity() >= 8);
+    world.ring.watch(A, &socket);
+    world.turn(Wait::Poll);
+    world.ring.cancel_recv(A);
+    let ended = world.readable(A).unwrap_err();
+    assert_eq!(ended.raw_os_error(), Some(libc::ECANCELED));
     // Cancelling what is not there is no operation.
     world.settles_to(WAKEUP_ALONE);
     world.ring.cancel_recv(A);
@@ -791,6 +820,13 @@ impl World {
         }
     }
 
+    fn readable(&mut self, of: Key) -> io::Result<()> {
+        match self.next() {
+            Completion::Readable { conn, result } if conn == of => result,
+            other => panic!("not readable but {}", name(&other)),
+        }
+    }
+
     fn received_into(&mut self, from: Key) -> (BytesMut, io::Result<usize>) {
         match self.next() {
             Completion::ReceivedInto { conn, buf, result } if conn == from => (buf, result),
@@ -856,6 +892,7 @@ fn name(fact: &Completion<Uring>) -> String {
         Completion::ReceivedInto { conn, result, .. } => {
             format!("received into {conn:?} {result:?}")
         }
+        Completion::Readable { conn, result } => format!("readable {conn:?} {result:?}"),
         Completion::Sent { conn, result, .. } => format!("sent {conn:?} {result:?}"),
         Completion::Woken => "woken".into(),
     }

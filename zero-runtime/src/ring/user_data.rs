@@ -12,6 +12,7 @@ pub(super) enum Kind {
     Wake = 5,
     Cancel = 6,
     Alarm = 7,
+    Watch = 8,
 }
 
 /// The name of an operation: for [`Kind::Accept`] the index is a listener's, else a connection's.
@@ -42,6 +43,7 @@ impl OpName {
             5 => Kind::Wake,
             6 => Kind::Cancel,
             7 => Kind::Alarm,
+            8 => Kind::Watch,
             other => panic!("a completion of unknown kind {other}"),
         };
         let key = Key {
@@ -66,6 +68,7 @@ mod tests {
             Kind::Wake,
             Kind::Cancel,
             Kind::Alarm,
+            Kind::Watch,
         ] {
             for (index, generation) in [(0, 0), (u32::MAX, 0x00ff_ffff), (7, 9)] {
                 let name = OpName::new(kind, Key { index, generation });

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::conn::{Conn, Incoming, Recv, State};
+use super::conn::{Collected, Conn, Incoming, Recv, State};
 use super::sink::ShardSink;
 use super::{Exchange, HeadOf, PendingCall, Shard};
 use crate::body::RequestBody;
@@ -93,14 +93,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 continue;
             };
             call.impatient = true;
-            match conn.recv {
-                Recv::Lent => {
-                    conn.recv = Recv::Cancelling;
-                    self.ring.cancel_recv(key);
-                }
-                // Asked for already.
-                Recv::Cancelling => {}
-                _ => self.unpark(key),
+            if !matches!(call.body, Collected::Lent) {
+                self.unpark(key);
+            } else if conn.recv == Recv::Lent {
+                // Made once its body is back.
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
             }
         }
     }

@@ -89,7 +89,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.request_deadline_ns = NEVER;
         let out = conn.out.take();
         let sending = conn.is_sending();
-        if matches!(conn.recv, Recv::Multishot | Recv::Direct | Recv::Lent) {
+        if matches!(
+            conn.recv,
+            Recv::Multishot | Recv::Watching | Recv::Direct | Recv::Lent
+        ) {
             conn.recv = Recv::Cancelling;
             self.ring.cancel_recv(key);
         }

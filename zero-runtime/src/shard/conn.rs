@@ -45,6 +45,8 @@ pub(super) enum State {
 pub(super) enum Recv {
     Idle,
     Multishot,
+    /// To tell when there is something: the buffer is made then.
+    Watching,
     /// Into a buffer of our own.
     Direct,
     /// Behind what a parked call has collected of its body, in place.
@@ -119,6 +121,48 @@ pub(super) struct BodySpan {
     pub(super) is_excused: bool,
 }
 
+/// A body of this size is large: receiving it where it will lie beats copying it there. In the tests
+/// smaller ones are, so that the simulation has many.
+const BULK_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 32 * 1024 };
+/// So many large bodies more than small ones make them usual, and so many count at most.
+const BULK_USUAL: u8 = 2;
+const BULK_USUAL_MAX: u8 = 4;
+
+/// Whether a connection's requests have large bodies, by its last few.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bulk {
+    count: u8,
+    is_usual: bool,
+    /// Length of the last large one.
+    bytes: u64,
+}
+
+impl Bulk {
+    /// A request comes with a body of so many bytes.
+    #[inline]
+    pub(super) fn note(&mut self, body_bytes: u64) {
+        if body_bytes >= BULK_BYTES_MIN {
+            self.bytes = body_bytes;
+            self.count = (self.count + 1).min(BULK_USUAL_MAX);
+            self.is_usual |= self.count >= BULK_USUAL;
+        } else if self.count > 0 {
+            self.count -= 1;
+            self.is_usual &= self.count > 0;
+        }
+    }
+
+    /// Whether the next is likely to be large, too.
+    #[inline]
+    pub(super) fn is_usual(self) -> bool {
+        self.is_usual
+    }
+
+    /// How large the next is likely to be.
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
+    }
+}
+
 /// The result of a maker that had to wait.
 pub(super) type Making<S> = oneshot::Receiver<Result<S, BoxError>>;
 
@@ -146,8 +190,7 @@ pub(super) struct Conn<K, S: HttpService> {
     pub(super) destination: Option<Destination>,
     /// What the peer sends cannot be understood any more.
     pub(super) deaf: bool,
-    /// Has sent large bodies: worth receiving them where they will lie.
-    pub(super) bulky: bool,
+    pub(super) bulk: Bulk,
     /// On the shard's list of connections with something to send.
     pub(super) dirty: bool,
     pub(super) signal: Option<Arc<ConnSignal>>,
@@ -186,7 +229,7 @@ impl<K, S: HttpService> Conn<K, S> {
             read_closed: false,
             destination: None,
             deaf: false,
-            bulky: false,
+            bulk: Bulk::default(),
             dirty: false,
             signal: None,
             read_wait: ReadWait::Nothing,
@@ -211,7 +254,11 @@ impl<K, S: HttpService> Conn<K, S> {
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.state == State::Open
-            && self.recv == Recv::Multishot
+            && match self.recv {
+                Recv::Multishot => !self.bulk.is_usual(),
+                Recv::Watching => true,
+                _ => false,
+            }
             && matches!(self.incoming, Incoming::Nothing)
             && self.carry.is_empty()
             && self.deadline_ns() >= self.timer_at_ns
@@ -306,6 +353,8 @@ pub(super) enum Collected {
     Piece(Bytes),
     /// Several pieces, appended to each other.
     Pieces(BytesMut),
+    /// In the kernel's hands, who appends to it.
+    Lent,
 }
 
 impl Collected {
@@ -319,7 +368,7 @@ impl Collected {
         arena: &mut Arena,
     ) {
         match self {
-            Collected::Nothing if piece.len() >= expected => {
+            Collected::Nothing if piece.len() >= expected || whole.is_some() => {
                 *self = Collected::Piece(whole.unwrap_or_else(|| {
                     copies::note(Copied::BodyKept);
                     arena.copy(piece)
@@ -338,6 +387,7 @@ impl Collected {
                 *self = Collected::Pieces(bytes);
             }
             Collected::Pieces(bytes) => bytes.extend_from_slice(piece),
+            Collected::Lent => unreachable!("one receive at a time"),
         }
         copies::note(Copied::BodyGathered);
     }
@@ -345,20 +395,33 @@ impl Collected {
     /// Takes the buffer out if it has room for more of the body; makes one for `expected` bytes
     /// when nothing has come yet.
     pub(super) fn lend(&mut self, expected: usize) -> Option<BytesMut> {
-        match self {
-            Collected::Nothing if expected > 0 => Some(BytesMut::with_capacity(expected)),
-            Collected::Pieces(bytes) if bytes.capacity() > bytes.len() => {
-                let bytes = std::mem::take(bytes);
-                *self = Collected::Nothing;
-                Some(bytes)
+        let buf = match self {
+            Collected::Nothing if expected > 0 => BytesMut::with_capacity(expected),
+            Collected::Piece(first) if first.len() < expected => {
+                // Where it lies there may be room for the rest.
+                match std::mem::take(first).try_into_mut() {
+                    Ok(first) if first.capacity() >= expected => first,
+                    Ok(first) => Self::moved(&first, expected),
+                    Err(first) => Self::moved(&first, expected),
+                }
             }
-            _ => None,
-        }
+            Collected::Pieces(bytes) if bytes.capacity() > bytes.len() => std::mem::take(bytes),
+            _ => return None,
+        };
+        *self = Collected::Lent;
+        Some(buf)
+    }
+
+    fn moved(first: &[u8], expected: usize) -> BytesMut {
+        let mut bytes = BytesMut::with_capacity(expected);
+        copies::note(Copied::BodyGathered);
+        bytes.extend_from_slice(first);
+        bytes
     }
 
     pub(super) fn into_bytes(self) -> Bytes {
         match self {
-            Collected::Nothing => Bytes::new(),
+            Collected::Nothing | Collected::Lent => Bytes::new(),
             Collected::Piece(bytes) => bytes,
             Collected::Pieces(bytes) => bytes.freeze(),
         }
@@ -384,6 +447,55 @@ mod tests {
         carry.consume(3, &mut spares);
         assert_eq!(carry.bytes.capacity(), 0);
         assert_eq!(spares.len(), 1);
+    }
+
+    #[test]
+    fn large_requests_are_usual_from_the_second_on_until_small_ones_outweigh_them() {
+        let mut bulk = Bulk::default();
+        bulk.note(100_000);
+        assert!(!bulk.is_usual());
+        bulk.note(200_000);
+        assert!(bulk.is_usual());
+        assert_eq!(bulk.bytes(), 200_000);
+        bulk.note(0);
+        assert!(bulk.is_usual());
+        bulk.note(0);
+        assert!(!bulk.is_usual());
+        for _ in 0..100 {
+            bulk.note(300_000);
+        }
+        for _ in 0..BULK_USUAL_MAX {
+            assert!(bulk.is_usual());
+            bulk.note(10);
+        }
+        assert!(!bulk.is_usual());
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_lent_the_room_behind_its_beginning() {
+        let mut arena = Arena::new();
+        let mut received = BytesMut::with_capacity(100);
+        received.extend_from_slice(b"headbody");
+        let begins_at = received.as_ptr() as usize + 4;
+        let shared = received.freeze();
+        let mut collected = Collected::default();
+        collected.push(b"body", Some(shared.slice(4..)), 90, &mut arena);
+        drop(shared);
+        let lent = collected.lend(90).unwrap();
+        assert_eq!(
+            (&lent[..], lent.as_ptr() as usize),
+            (&b"body"[..], begins_at)
+        );
+        assert!(lent.capacity() >= 90);
+        // Where somebody else holds the bytes, or there is too little room, they move.
+        for (held, expected) in [(Some(lent.clone().freeze()), 90), (None, 9000)] {
+            let piece = held.clone().unwrap_or_else(|| Bytes::from_static(b"body"));
+            let mut collected = Collected::default();
+            collected.push(b"body", Some(piece), expected, &mut arena);
+            let moved = collected.lend(expected).unwrap();
+            assert_eq!(&moved[..], b"body");
+            assert!(moved.capacity() >= expected);
+        }
     }
 
     #[test]

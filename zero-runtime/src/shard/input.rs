@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, State};
 use super::deadline::after;
-use super::{Exchange, HeadOf, PendingCall, Shard};
+use super::{Exchange, HeadOf, PendingCall, Shard, Want};
 use crate::error::BodyError;
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, Eof, Event, ParseError};
@@ -36,8 +36,10 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A connection that sends a body of this size is taken to send more of the kind.
-const BULKY_BYTES_MIN: u64 = 32 * 1024;
+/// Room for a head before the large body that a connection is likely to send.
+const BULK_HEAD_BYTES: usize = 2 * 1024;
+/// A larger body is received in several pieces.
+const BULK_BYTES_MAX: usize = 256 * 1024;
 
 /// Whether there may be more in the input for the machine.
 enum Progress {
@@ -82,12 +84,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.counters.late_completions.add(1);
             return;
         };
-        if matches!(conn.incoming, Incoming::Parked(_)) {
-            conn.recv = Recv::Idle;
+        conn.recv = Recv::Idle;
+        if let Incoming::Parked(call) = &conn.incoming
+            && matches!(call.body, Collected::Lent)
+        {
             self.handle_lent(key, buf, result);
             return self.settle(key);
         }
-        conn.recv = Recv::Idle;
         match result {
             Ok(0) => self.handle_eof(key),
             Ok(received) => {
@@ -109,7 +112,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let may_read = conn.bulky && conn.recv == Recv::Idle && !conn.read_closed && !conn.deaf;
+        let may_read =
+            conn.bulk.is_usual() && conn.recv == Recv::Idle && !conn.read_closed && !conn.deaf;
         let Incoming::Parked(call) = &mut conn.incoming else {
             return;
         };
@@ -160,6 +164,34 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         if is_due {
             self.unpark(key);
+        }
+    }
+
+    /// There is something to receive on a connection whose requests are large: only now is there a
+    /// buffer for the next.
+    pub(super) fn handle_readable(&mut self, key: Key, result: io::Result<()>) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            self.counters.late_completions.add(1);
+            return;
+        };
+        conn.recv = Recv::Idle;
+        match result {
+            Ok(()) => self.receive_bulk(key),
+            Err(error) => self.handle_recv_error(key, &error),
+        }
+        self.settle(key);
+    }
+
+    fn receive_bulk(&mut self, key: Key) {
+        self.lend_body(key);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.recv == Recv::Idle && matches!(conn.wanted_recv(&self.limits), Want::Multishot) {
+            let bytes = conn.bulk.bytes().min(BULK_BYTES_MAX as u64) as usize;
+            let buf = BytesMut::with_capacity(BULK_HEAD_BYTES + bytes);
+            conn.recv = Recv::Direct;
+            self.ring.recv_into(key, &conn.socket, buf);
         }
     }
 
@@ -342,9 +374,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 head.offer(on_upgrade);
             }
         }
-        if let h1::BodyKind::Length(BULKY_BYTES_MIN..) = head.body {
-            conn.bulky = true;
-        }
+        conn.bulk.note(head.body.length().unwrap_or(0));
         conn.request_deadline_ns = after(now_ns, self.limits.request_timeout_ns);
         match head.body {
             h1::BodyKind::None => conn.wait_for(ReadWait::Nothing, super::NEVER),

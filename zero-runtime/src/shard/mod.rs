@@ -299,6 +299,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Completion::ReceivedInto { conn, buf, result } => {
                 self.handle_received_into(conn, buf, result);
             }
+            Completion::Readable { conn, result } => self.handle_readable(conn, result),
             Completion::Sent { conn, buf, result } => self.handle_sent(conn, buf, result),
             // The inbox is looked at in every turn.
             Completion::Woken => {}
@@ -330,28 +331,34 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         match (conn.recv, conn.wanted_recv(&self.limits)) {
+            (Recv::Idle, Want::Multishot) if conn.bulk.is_usual() => {
+                conn.recv = Recv::Watching;
+                self.ring.watch(key, &conn.socket);
+            }
             (Recv::Idle, Want::Multishot) => {
                 conn.recv = Recv::Multishot;
-                match conn.bulky {
-                    true => self.ring.arm_recv_once(key, &conn.socket),
-                    false => self.ring.arm_recv(key, &conn.socket),
-                }
+                self.ring.arm_recv(key, &conn.socket);
             }
             (Recv::Idle, Want::Direct(bytes)) => {
                 conn.recv = Recv::Direct;
                 let buf = BytesMut::with_capacity(bytes);
                 self.ring.recv_into(key, &conn.socket, buf);
             }
-            (Recv::Multishot | Recv::Direct, Want::End) => {
+            (Recv::Multishot | Recv::Watching | Recv::Direct, Want::End) => {
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
-            (Recv::Multishot, Want::Pause) => {
+            (Recv::Multishot | Recv::Watching, Want::Pause) => {
                 self.counters.body_pauses.add(1);
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
-            (Recv::Multishot, Want::Direct(_)) => {
+            (Recv::Multishot | Recv::Watching, Want::Direct(_)) => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
+            // Its requests have become large: the next is received otherwise.
+            (Recv::Multishot, Want::Multishot) if conn.bulk.is_usual() => {
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }

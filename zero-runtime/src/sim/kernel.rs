@@ -46,6 +46,10 @@ pub(super) enum Fact {
         result: Result<Option<SimLease>, i32>,
         more: bool,
     },
+    Readable {
+        sock: usize,
+        result: Result<(), i32>,
+    },
     ReceivedInto {
         sock: usize,
         buf: BytesMut,
@@ -69,7 +73,8 @@ pub(super) enum End {
 pub(super) enum Recv {
     Idle,
     Multishot,
-    Once,
+    /// Wants to know when there is something.
+    Watch,
     Into(BytesMut),
     /// The terminal completion is on its way.
     Posted,
@@ -129,7 +134,7 @@ impl Sock {
         let recv = match self.recv {
             Recv::Idle => "no receive",
             Recv::Multishot => "multishot",
-            Recv::Once => "one receive",
+            Recv::Watch => "watched",
             Recv::Into(_) => "receive into",
             Recv::Posted => "receive posted",
         };

@@ -6,14 +6,23 @@ use super::kernel::{Check, End, Fact, Kernel, Recv, SimLease};
 use crate::pool::write_buf::WriteBuf;
 
 impl Kernel {
-    pub(super) fn arm_recv(&mut self, sock: usize, once: bool) {
-        self.socks[sock].recv = if once { Recv::Once } else { Recv::Multishot };
+    pub(super) fn arm_recv(&mut self, sock: usize) {
+        self.socks[sock].recv = Recv::Multishot;
         self.socks[sock].recv_cancel_ns = None;
         if self.trouble(sock) {
             let errno = self
                 .rng
                 .pick(&[libc::ENOBUFS, libc::ENOBUFS, libc::EAGAIN, libc::EINTR]);
             return self.end_recv(sock, Err(errno));
+        }
+        self.check_at(self.now_ns, Check::Recv(sock));
+    }
+
+    pub(super) fn watch(&mut self, sock: usize) {
+        self.socks[sock].recv = Recv::Watch;
+        self.socks[sock].recv_cancel_ns = None;
+        if self.trouble(sock) {
+            return self.end_recv(sock, Err(libc::EINTR));
         }
         self.check_at(self.now_ns, Check::Recv(sock));
     }
@@ -31,7 +40,7 @@ impl Kernel {
     pub(super) fn cancel_recv(&mut self, sock: usize) {
         let at_ns = self.cancel_ns();
         let state = &mut self.socks[sock];
-        if matches!(state.recv, Recv::Multishot | Recv::Once | Recv::Into(_)) {
+        if matches!(state.recv, Recv::Multishot | Recv::Watch | Recv::Into(_)) {
             state.recv_cancel_ns.get_or_insert(at_ns);
             self.check_at(at_ns, Check::Recv(sock));
         }
@@ -62,6 +71,7 @@ impl Kernel {
                 let result = result.map(|()| 0);
                 self.post(at_ns, Fact::ReceivedInto { sock, buf, result });
             }
+            Recv::Watch => self.post(at_ns, Fact::Readable { sock, result }),
             _ => {
                 let result = result.map(|()| None);
                 self.post(
@@ -86,6 +96,10 @@ impl Kernel {
             if state.recv_cancel_ns.is_some_and(|at_ns| at_ns <= now_ns) {
                 return self.end_recv(sock, Err(libc::ECANCELED));
             }
+            let is_watched = matches!(state.recv, Recv::Watch);
+            if is_watched && (!state.rx.is_empty() || state.rx_end.is_some()) {
+                return self.end_recv(sock, Ok(()));
+            }
             if state.rx.is_empty() {
                 match state.rx_end {
                     None => return,
@@ -94,10 +108,10 @@ impl Kernel {
                 }
             }
             match &state.recv {
-                Recv::Multishot | Recv::Once if self.buffers_free.get() == 0 => {
+                Recv::Multishot if self.buffers_free.get() == 0 => {
                     return self.end_recv(sock, Err(libc::ENOBUFS));
                 }
-                Recv::Multishot | Recv::Once => self.receive_piece(sock),
+                Recv::Multishot => self.receive_piece(sock),
                 _ => self.receive_into(sock),
             }
         }
@@ -122,8 +136,7 @@ impl Kernel {
         let free = self.buffers_free.clone();
         free.set(free.get() - 1);
         let lease = SimLease { bytes, free };
-        let once = matches!(self.socks[sock].recv, Recv::Once);
-        let more = !once && !self.trouble(sock);
+        let more = !self.trouble(sock);
         if !more {
             self.socks[sock].recv = Recv::Posted;
         }

@@ -27,7 +27,7 @@ enum Op {
     Accept(usize),
     CancelAccept(usize),
     Recv(usize),
-    RecvOnce(usize),
+    Watch(usize),
     RecvInto(usize, BytesMut),
     CancelRecv(usize),
     Send(usize, Box<WriteBuf>),
@@ -40,7 +40,7 @@ impl Op {
             Op::Accept(_) => "arm accept".into(),
             Op::CancelAccept(_) => "cancel accept".into(),
             Op::Recv(sock) => format!("{sock}: arm receive"),
-            Op::RecvOnce(sock) => format!("{sock}: receive once"),
+            Op::Watch(sock) => format!("{sock}: watch"),
             Op::RecvInto(sock, buf) => format!("{sock}: receive into {}", buf.capacity()),
             Op::CancelRecv(sock) => format!("{sock}: cancel receive"),
             Op::Send(sock, buf) => format!("{sock}: send {}", buf.len()),
@@ -129,8 +129,8 @@ impl SimRing {
             match op {
                 Op::Accept(listener) => kernel.arm_accept(listener),
                 Op::CancelAccept(listener) => kernel.cancel_accept(listener),
-                Op::Recv(sock) => kernel.arm_recv(sock, false),
-                Op::RecvOnce(sock) => kernel.arm_recv(sock, true),
+                Op::Recv(sock) => kernel.arm_recv(sock),
+                Op::Watch(sock) => kernel.watch(sock),
                 Op::RecvInto(sock, buf) => kernel.recv_into(sock, buf),
                 Op::CancelRecv(sock) => kernel.cancel_recv(sock),
                 Op::Send(sock, buf) => kernel.send(sock, buf),
@@ -185,6 +185,10 @@ impl SimRing {
                     more,
                 }
             }
+            Fact::Readable { sock, result } => Completion::Readable {
+                conn: self.recv_is_over(sock),
+                result: result.map_err(io::Error::from_raw_os_error),
+            },
             Fact::ReceivedInto { sock, buf, result } => {
                 self.world.borrow_mut().kernel.bytes_in += result.unwrap_or(0) as u64;
                 Completion::ReceivedInto {
@@ -220,6 +224,9 @@ impl SimRing {
                     .map(|lease| lease.as_ref().map_or(0, |lease| lease.len()));
                 [2, code(len), *sock as u64, u64::from(*more)]
             }
+            Fact::Readable { sock, result } => {
+                [5, code(result.as_ref().map(|()| 0)), *sock as u64, 0]
+            }
             Fact::ReceivedInto { sock, result, .. } => {
                 [3, code(result.as_ref().map(|n| *n)), *sock as u64, 0]
             }
@@ -235,7 +242,14 @@ impl SimRing {
         world.kernel.trace.note(&words);
         world.kernel.trace.say(|| {
             let [kind, code, sock, rest] = words;
-            let kind = ["", "accepted", "received", "received into", "sent"][kind as usize];
+            let kind = [
+                "",
+                "accepted",
+                "received",
+                "received into",
+                "sent",
+                "readable",
+            ][kind as usize];
             format!("{now_ns} {sock}: {kind} {} ({rest})", code as i64)
         });
         world.kernel.trace.note(&[now_ns]);
@@ -304,9 +318,9 @@ impl Ring for SimRing {
         self.stage(Op::Recv(socket.0));
     }
 
-    fn arm_recv_once(&mut self, conn: Key, socket: &SimSocket) {
+    fn watch(&mut self, conn: Key, socket: &SimSocket) {
         self.begin_recv(conn, socket);
-        self.stage(Op::RecvOnce(socket.0));
+        self.stage(Op::Watch(socket.0));
     }
 
     fn recv_into(&mut self, conn: Key, socket: &SimSocket, buf: BytesMut) {
