@@ -39,6 +39,10 @@ const SQ_ENTRIES: u32 = 512;
 const CQ_ENTRIES: u32 = 8192;
 /// Slices of one vectored send.
 const SLICES_MAX: usize = 32;
+/// Most bytes of one send. The kernel copies what it is given while the shard waits: of a large body that
+/// would be milliseconds, in which nobody else is served. Room for a mebibyte and the head before it: with
+/// a quarter of that, downloads of 1 MiB cost 29 % more.
+const SEND_BYTES_MAX: usize = 1040 * 1024;
 /// Spare message headers kept for reuse.
 const MESSAGES_KEPT: usize = 64;
 /// How long dropping a ring waits for its operations before it leaks their memory.
@@ -394,7 +398,7 @@ impl Uring {
         }
         let result = outcome(raw.result);
         if let Ok(sent) = result {
-            if sent < buf.len() {
+            if sent < buf.len().min(SEND_BYTES_MAX) {
                 self.counters.short_sends.add(1);
             }
             buf.advance(sent);
@@ -406,9 +410,14 @@ impl Uring {
     fn message(&mut self, buf: &WriteBuf) -> Box<Message> {
         let mut message = self.messages.pop().unwrap_or_else(|| Box::new(EMPTY));
         let mut count = 0;
+        let mut room = SEND_BYTES_MAX;
         for (place, slice) in message.slices.iter_mut().zip(buf.slices(SLICES_MAX)) {
+            if room == 0 {
+                break;
+            }
             place.iov_base = slice.as_ptr().cast_mut().cast();
-            place.iov_len = slice.len();
+            place.iov_len = slice.len().min(room);
+            room -= place.iov_len;
             count += 1;
         }
         message.header.msg_iov = message.slices.as_mut_ptr();
@@ -552,7 +561,7 @@ impl Ring for Uring {
         let socket = fd(socket);
         let (entry, message) = if buf.is_flat() {
             let flat = buf.slices(1).next().expect("the buffer is not empty");
-            let len = u32::try_from(flat.len()).unwrap_or(u32::MAX);
+            let len = flat.len().min(SEND_BYTES_MAX) as u32;
             let entry = opcode::Send::new(socket, flat.as_ptr(), len).flags(libc::MSG_NOSIGNAL);
             (entry.build(), None)
         } else {
