@@ -243,10 +243,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             .spare_driver
             .take()
             .unwrap_or_else(|| Box::pin(Driver::idle()));
-        let mut out = self.take_out(key);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let mut out = self.outbox.take(conn);
         let Conn {
             service, h1, begun, ..
         } = conn;
@@ -267,7 +267,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             driver.start_now(service.clone(), call.take_head(), body, &mut cx, &mut sink)
         }));
         let (refused, filled) = (sink.refused, sink.filled);
-        self.put_out(key, out);
+        self.outbox.put(key, conn, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
                 self.spare_driver = Some(driver);

@@ -291,7 +291,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 let bytes = &input.bytes()[head.range.start + from..head.range.end + from];
                 if let Some(taken) = self.answer_here(key, head, bytes, &input.bytes()[at..]) {
                     at += taken;
-                    continue;
+                    match at == input.bytes().len() {
+                        true => return at,
+                        false => continue,
+                    }
                 }
             }
             match self.handle_event(key, step.event, input, from) {
@@ -322,7 +325,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 };
                 self.handle_data(key, piece, whole);
             }
-            Event::Trailers(trailers) => self.end_body(key, Ok(Some(Box::new(trailers)))),
+            Event::Trailers(trailers) => self.end_body(key, Ok(Some(trailers))),
             Event::End => self.end_body(key, Ok(None)),
             Event::Error(error) => {
                 self.handle_parse_error(key, error);
@@ -460,11 +463,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));
         }
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.h1.respond_error(error, &self.date, &mut out);
-        }
-        self.put_out(key, out);
+        let mut out = self.outbox.take(conn);
+        conn.h1.respond_error(error, &self.date, &mut out);
+        self.outbox.put(key, conn, out);
         self.close_after_flush(key);
     }
 

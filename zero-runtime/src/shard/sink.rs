@@ -144,17 +144,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         key: Key,
         with: impl FnOnce(&mut ShardSink<'_>) -> Result<(), ()>,
     ) -> Result<(), ()> {
-        let mut out = self.take_out(key);
-        let Some(Conn { h1, begun, .. }) = self.conns.get_mut(key) else {
+        let Some(conn) = self.conns.get_mut(key) else {
             return Err(());
         };
+        let mut out = self.outbox.take(conn);
+        let Conn { h1, begun, .. } = conn;
         let window = self.limits.response_window_bytes;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         // What is dropped in there is the application's, and may panic.
         let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
         let refused = sink.refused;
-        self.put_out(key, out);
+        self.outbox.put(key, conn, out);
         if done.is_err() {
             self.counters.handler_panics.add(1);
         }
