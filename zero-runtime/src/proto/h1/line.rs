@@ -5,6 +5,7 @@
 use http::Version;
 
 use super::scan::{Class, find_stop};
+use super::trusted;
 
 /// Where the parts of a request line lie, counted from the head's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,16 @@ impl RequestLine {
     /// The target's path: `*` of the asterisk form, nothing of CONNECT's authority.
     #[inline]
     pub fn path(self, head: &[u8]) -> &str {
+        let start = self.target_start as usize;
+        let range = start..start + usize::from(self.target_bytes);
+        match trusted::path(head, range) {
+            Some(path) if path.starts_with('/') => path,
+            _ => self.other_path(head),
+        }
+    }
+
+    #[inline(never)]
+    fn other_path(self, head: &[u8]) -> &str {
         let target = text(self.target(head));
         match target.as_bytes().first() {
             Some(b'/') => &target[..path_end(target)],

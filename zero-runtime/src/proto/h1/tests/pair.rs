@@ -119,7 +119,7 @@ impl Pair {
                 }
                 Said::Data(data.to_vec())
             }
-            Event::Trailers(trailers) => Said::Trailers(trailers),
+            Event::Trailers(trailers) => Said::Trailers(*trailers),
             Event::End => Said::End,
             Event::Error(error) => {
                 assert!(!self.conn.wants_input());
