@@ -169,10 +169,12 @@ pub(crate) fn send_head<P: Reply>(
 ) -> Result<Option<<P as Reply>::Body>, ()> {
     let (head, body) = Apart::into_parts(response);
     let is_over = body.is_end_stream();
-    let length = match body.size_hint().exact() {
-        _ if is_over => BodyLength::Empty,
-        Some(bytes) => BodyLength::Known(bytes),
-        None => BodyLength::Unknown,
+    let length = match is_over {
+        true => BodyLength::Empty,
+        false => match body.size_hint().exact() {
+            Some(bytes) => BodyLength::Known(bytes),
+            None => BodyLength::Unknown,
+        },
     };
     let is_bodyless = is_head || is_bodyless(head.status()) || is_over;
     if sink.head(head, length)? && !is_bodyless {

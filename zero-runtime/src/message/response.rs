@@ -61,8 +61,8 @@ pub struct Lines {
     /// All of the body, if it is not empty.
     pub(crate) payload: Vec<u8>,
     has_content_type: bool,
-    /// What the body is taken for if no header says so.
-    default_type: Option<&'static str>,
+    /// The line that says what the body is, if no header says so.
+    default_type: &'static [u8],
 }
 
 /// Responses that a thread keeps to use again.
@@ -96,7 +96,7 @@ fn blank() -> Box<Lines> {
         closes: false,
         payload: Vec::new(),
         has_content_type: false,
-        default_type: None,
+        default_type: b"",
     })
 }
 
@@ -130,7 +130,7 @@ impl Drop for Pooled {
         lines.has_date = false;
         lines.closes = false;
         lines.has_content_type = false;
-        lines.default_type = None;
+        lines.default_type = b"";
         // A thread that is ending keeps nothing more.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
@@ -241,7 +241,8 @@ impl ZeroResponse {
     /// A text as the body; `text/plain; charset=utf-8` unless a header says otherwise.
     #[inline]
     pub fn text(self, text: impl AsRef<str>) -> Self {
-        self.payload("text/plain; charset=utf-8", text.as_ref().as_bytes())
+        let content_type = b"content-type: text/plain; charset=utf-8\r\n";
+        self.payload(content_type, text.as_ref().as_bytes())
     }
 
     /// `value` as JSON; `application/json` unless a header says otherwise.
@@ -256,7 +257,7 @@ impl ZeroResponse {
             tracing::error!(%error, "a response could not be serialised");
             return ZeroResponse::status(StatusCode::INTERNAL_SERVER_ERROR);
         }
-        lines.default_type = Some("application/json");
+        lines.default_type = b"content-type: application/json\r\n";
         self.body = ResponseBody::EMPTY;
         self
     }
@@ -266,7 +267,7 @@ impl ZeroResponse {
     pub fn bytes(mut self, bytes: impl Into<Bytes>) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
-        lines.default_type = Some("application/octet-stream");
+        lines.default_type = b"content-type: application/octet-stream\r\n";
         self.body = ResponseBody::bytes(bytes.into());
         self
     }
@@ -293,12 +294,12 @@ impl ZeroResponse {
     }
 
     #[inline]
-    fn payload(mut self, content_type: &'static str, payload: &[u8]) -> Self {
+    fn payload(mut self, content_type: &'static [u8], payload: &[u8]) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
         copies::note(Copied::Text);
         lines.payload.extend_from_slice(payload);
-        lines.default_type = Some(content_type);
+        lines.default_type = content_type;
         self.body = ResponseBody::EMPTY;
         self
     }
@@ -332,18 +333,18 @@ impl ZeroResponse {
     /// The parts that a shard sends.
     #[inline]
     pub(crate) fn into_parts(self) -> (ResponseHead, ResponseBody) {
-        let ZeroResponse { mut head, mut body } = self;
-        if let ResponseHead::Lines(lines) = &mut head {
-            if let Some(content_type) = lines.default_type
-                && !lines.has_content_type
-            {
-                put_line(&mut lines.lines, b"content-type", content_type.as_bytes());
-            }
-            if lines.payload.len() > COPY_BYTES_MAX {
-                body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
-            }
+        let ZeroResponse { head, mut body } = self;
+        let ResponseHead::Lines(mut pooled) = head else {
+            return (head, body);
+        };
+        let lines = &mut *pooled;
+        if !lines.has_content_type {
+            lines.lines.extend_from_slice(lines.default_type);
         }
-        (head, body)
+        if lines.payload.len() > COPY_BYTES_MAX {
+            body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
+        }
+        (ResponseHead::Lines(pooled), body)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) reason: Option<&'a [u8]>,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: Option<&'a HeaderMap>,
     /// Lines that are encoded already, none of which frames the message or the connection.
     pub(super) lines: &'a [u8],
     /// There is a `date` among `lines`.
@@ -143,7 +143,8 @@ impl<'a> Encoder<'a> {
     #[cold]
     fn negotiate(&mut self) {
         let says = |token: &[u8]| {
-            let mut lines = self.head.headers.get_all(header::CONNECTION).into_iter();
+            let headers = self.head.headers.into_iter();
+            let mut lines = headers.flat_map(|headers| headers.get_all(header::CONNECTION));
             lines.any(|line| list_has(line.as_bytes(), token))
         };
         if !self.asked.is_http_10 {
@@ -229,7 +230,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn put_headers(&mut self) -> Result<(), RespondError> {
         let mut last: Option<&HeaderName> = None;
-        for (name, value) in self.head.headers {
+        for (name, value) in self.head.headers.into_iter().flatten() {
             // The values of one name follow each other and share it.
             if !last.is_some_and(|last| std::ptr::eq(last, name)) {
                 self.end_line();
@@ -558,7 +559,7 @@ mod tests {
                             status,
                             version,
                             reason: None,
-                            headers,
+                            headers: Some(headers),
                             lines: b"x-line: 1\r\n",
                             has_date: false,
                             body,
@@ -580,7 +581,7 @@ mod tests {
             status: StatusCode::OK,
             version: Version::HTTP_11,
             reason: None,
-            headers: map,
+            headers: Some(map),
             lines: &[],
             has_date: false,
             body: BodyLength::Known(1),

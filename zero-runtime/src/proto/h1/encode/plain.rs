@@ -12,8 +12,8 @@ use crate::proto::h1::send::Framer;
 
 /// So much room is made for a head: enough for values of common length.
 #[inline]
-pub(super) fn guess_bytes(headers: &HeaderMap) -> usize {
-    128 + headers.len() * 48
+pub(super) fn guess_bytes(headers: Option<&HeaderMap>) -> usize {
+    128 + headers.map_or(0, |headers| headers.len() * 48)
 }
 
 /// Writes a head to a peer that is kept and whose request asks for nothing unusual. `None` if the
@@ -41,24 +41,10 @@ pub(super) fn encode(
         200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
         _ => out.extend_from_slice(status_line(head.status)?),
     }
-    let mut has_length = false;
-    for (name, value) in head.headers {
-        match *name {
-            header::CONTENT_LENGTH => {
-                // The first of several counts, or none, which the encoder knows.
-                if has_length || !matches!(head.body, BodyLength::Known(_)) {
-                    return None;
-                }
-                has_length = true;
-                put_known(out, b"content-length: ", value);
-            }
-            header::CONTENT_TYPE => put_known(out, b"content-type: ", value),
-            header::CONNECTION | header::DATE | header::TRAILER | header::TRANSFER_ENCODING => {
-                return None;
-            }
-            _ => put_line(out, name, value),
-        }
-    }
+    let has_length = match head.headers {
+        Some(headers) => put_headers(headers, head.body, out)?,
+        None => false,
+    };
     out.extend_from_slice(head.lines);
     let framer = match head.body {
         BodyLength::Known(bytes) => Framer::Length(bytes),
@@ -83,6 +69,30 @@ pub(super) fn encode(
         framer,
         keep_alive: true,
     })
+}
+
+/// Returns whether there is a length among them; `None` if there is something to be settled.
+#[inline]
+fn put_headers(headers: &HeaderMap, body: BodyLength, out: &mut Vec<u8>) -> Option<bool> {
+    let mut has_length = false;
+    for (name, value) in headers {
+        match *name {
+            header::CONTENT_LENGTH => {
+                // The first of several counts, or none, which the encoder knows.
+                if has_length || !matches!(body, BodyLength::Known(_)) {
+                    return None;
+                }
+                has_length = true;
+                put_known(out, b"content-length: ", value);
+            }
+            header::CONTENT_TYPE => put_known(out, b"content-type: ", value),
+            header::CONNECTION | header::DATE | header::TRAILER | header::TRANSFER_ENCODING => {
+                return None;
+            }
+            _ => put_line(out, name, value),
+        }
+    }
+    Some(has_length)
 }
 
 /// A line whose name is written out, with what follows it.
