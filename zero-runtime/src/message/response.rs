@@ -28,7 +28,8 @@ use crate::pool::write_buf::COPY_BYTES_MAX;
 /// ```
 #[must_use = "a response does nothing until it is returned from a handler"]
 pub struct ZeroResponse {
-    head: ResponseHead,
+    /// By its pointer, whichever kind of head it has: a response is moved at every step of its way.
+    head: Pooled,
     body: ResponseBody,
 }
 
@@ -41,6 +42,7 @@ pub enum ResponseHead {
 }
 
 impl ResponseHead {
+    #[inline]
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             ResponseHead::Http(parts) => parts.status,
@@ -63,6 +65,8 @@ pub struct Lines {
     has_content_type: bool,
     /// The line that says what the body is, if no header says so.
     default_type: &'static [u8],
+    /// A head of `http`'s in place of all of this.
+    http: Option<response::Parts>,
 }
 
 /// Responses that a thread keeps to use again.
@@ -97,6 +101,7 @@ fn blank() -> Box<Lines> {
         payload: Vec::new(),
         has_content_type: false,
         default_type: b"",
+        http: None,
     })
 }
 
@@ -122,6 +127,7 @@ impl Drop for Pooled {
         let Some(mut lines) = self.0.take() else {
             return;
         };
+        lines.http = None;
         if lines.lines.capacity().max(lines.payload.capacity()) > KEPT_BYTES_MAX {
             return;
         }
@@ -160,7 +166,7 @@ impl ZeroResponse {
     #[inline]
     pub fn status(status: StatusCode) -> Self {
         ZeroResponse {
-            head: ResponseHead::Lines(Pooled::new(status)),
+            head: Pooled::new(status),
             body: ResponseBody::EMPTY,
         }
     }
@@ -204,33 +210,25 @@ impl ZeroResponse {
     }
 
     fn put(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
-        match &mut self.head {
-            ResponseHead::Lines(lines) => {
-                match name.len() {
-                    4 => lines.has_date |= name.eq_ignore_ascii_case("date"),
-                    12 => lines.has_content_type |= name.eq_ignore_ascii_case("content-type"),
-                    _ => {}
-                }
-                put_line(&mut lines.lines, name.as_bytes(), value);
-                Ok(())
-            }
-            ResponseHead::Http(parts) => {
-                let name = http::HeaderName::from_bytes(name.as_bytes());
-                let value = http::HeaderValue::from_bytes(value);
-                let (Ok(name), Ok(value)) = (name, value) else {
-                    return Err(InvalidHeader::Value);
-                };
-                let added = parts.headers.try_append(name, value);
-                added.map(drop).map_err(|_| InvalidHeader::Name)
-            }
+        let lines = &mut *self.head;
+        if let Some(parts) = &mut lines.http {
+            return append(parts, name, value);
         }
+        match name.len() {
+            4 => lines.has_date |= name.eq_ignore_ascii_case("date"),
+            12 => lines.has_content_type |= name.eq_ignore_ascii_case("content-type"),
+            _ => {}
+        }
+        put_line(&mut lines.lines, name.as_bytes(), value);
+        Ok(())
     }
 
     /// Closes the connection behind the response, and says so in a `connection` field.
     pub fn close(mut self) -> Self {
-        match &mut self.head {
-            ResponseHead::Lines(lines) => lines.closes = true,
-            ResponseHead::Http(parts) => {
+        let lines = &mut *self.head;
+        match &mut lines.http {
+            None => lines.closes = true,
+            Some(parts) => {
                 let close = http::HeaderValue::from_static("close");
                 parts.headers.insert(http::header::CONNECTION, close);
             }
@@ -290,7 +288,7 @@ impl ZeroResponse {
 
     /// The status code.
     pub fn status_code(&self) -> StatusCode {
-        self.head.status()
+        self.head.status
     }
 
     #[inline]
@@ -307,19 +305,16 @@ impl ZeroResponse {
     /// The lines; a head of `http`'s is encoded first.
     #[inline]
     fn lines_mut(&mut self) -> &mut Lines {
-        if let ResponseHead::Http(_) = &self.head {
+        if self.head.http.is_some() {
             self.encode();
         }
-        match &mut self.head {
-            ResponseHead::Lines(lines) => lines,
-            ResponseHead::Http(_) => unreachable!("encoded above"),
-        }
+        &mut self.head
     }
 
     #[cold]
     fn encode(&mut self) {
-        let mut encoded = ZeroResponse::status(self.head.status());
-        if let ResponseHead::Http(parts) = &self.head {
+        let mut encoded = ZeroResponse::status(self.head.status);
+        if let Some(parts) = &self.head.http {
             for (name, value) in &parts.headers {
                 if !is_servers(name.as_str()) {
                     // Into lines: nothing can be refused that `http` took.
@@ -333,19 +328,31 @@ impl ZeroResponse {
     /// The parts that a shard sends.
     #[inline]
     pub(crate) fn into_parts(self) -> (ResponseHead, ResponseBody) {
-        let ZeroResponse { head, mut body } = self;
-        let ResponseHead::Lines(mut pooled) = head else {
-            return (head, body);
-        };
-        let lines = &mut *pooled;
+        let ZeroResponse { mut head, mut body } = self;
+        let lines = &mut *head;
+        if let Some(parts) = lines.http.take() {
+            return (ResponseHead::Http(parts), body);
+        }
         if !lines.has_content_type {
             lines.lines.extend_from_slice(lines.default_type);
         }
         if lines.payload.len() > COPY_BYTES_MAX {
             body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
         }
-        (ResponseHead::Lines(pooled), body)
+        (ResponseHead::Lines(head), body)
     }
+}
+
+/// Adds a header to a head of `http`'s.
+#[cold]
+fn append(parts: &mut response::Parts, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
+    let name = http::HeaderName::from_bytes(name.as_bytes());
+    let value = http::HeaderValue::from_bytes(value);
+    let (Ok(name), Ok(value)) = (name, value) else {
+        return Err(InvalidHeader::Value);
+    };
+    let added = parts.headers.try_append(name, value);
+    added.map(drop).map_err(|_| InvalidHeader::Name)
 }
 
 /// Of any body whose pieces are `Bytes`.
@@ -355,8 +362,10 @@ where
 {
     fn from(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
+        let mut head = Pooled::new(parts.status);
+        head.http = Some(parts);
         ZeroResponse {
-            head: ResponseHead::Http(parts),
+            head,
             body: match body.is_end_stream() {
                 true => ResponseBody::EMPTY,
                 false => ResponseBody::stream(body),

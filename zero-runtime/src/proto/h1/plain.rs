@@ -3,6 +3,7 @@
 //! the last word, and all errors.
 
 use super::H1Limits;
+use super::line::URI;
 use super::scan::{Class, find_stop};
 use super::table::{HeadTable, Line, Span};
 
@@ -43,7 +44,12 @@ fn read_head(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Option<(
         _ => find_stop(METHOD, input, 0)?,
     };
     let start = method_end + 1;
-    let target_end = find_stop(TARGET, input, start)?;
+    let uri_end = find_stop(URI, input, start)?;
+    table.is_uri = input[uri_end] == b' ';
+    let target_end = match table.is_uri {
+        true => uri_end,
+        false => find_stop(TARGET, input, uri_end)?,
+    };
     let target_bytes = target_end - start;
     let is_in_order = input[method_end] == b' ' && method_end > 0;
     if !is_in_order || target_bytes == 0 || target_bytes > limits.uri_bytes_max {
