@@ -79,17 +79,23 @@ impl<S: HttpService> Driver<S> {
     }
 
     /// Begins a call and polls it once; a service that is ready gets its request without detour.
+    ///
+    /// Takes the head out of its place, because it is large and moving it is dear.
+    ///
+    /// # Panics
+    /// When there is none.
     #[inline]
     pub(crate) fn start_now(
         mut self: Pin<&mut Self>,
         mut service: S,
-        head: S::Head,
+        head: &mut Option<S::Head>,
         body: RequestBody,
         cx: &mut Context<'_>,
         sink: &mut impl Sink,
     ) -> Poll<Ended> {
         match service.poll_ready(cx) {
             Poll::Pending => {
+                let head = head.take().expect("a call is made once");
                 self.start(service, head, body);
                 return Poll::Pending;
             }
@@ -97,8 +103,8 @@ impl<S: HttpService> Driver<S> {
             Poll::Ready(Ok(())) => {}
         }
         let mut this = self.as_mut().project();
-        *this.is_head = head.is_head();
-        let future = service.call(head, body);
+        *this.is_head = head.as_ref().is_some_and(Fill::is_head);
+        let future = service.call(head.take().expect("a call is made once"), body);
         this.stage.set(Stage::Calling { future });
         self.poll(cx, sink)
     }

@@ -19,7 +19,7 @@ type DriverOf<M> = Driver<<M as MakeHttpService>::Service>;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes a call that stays here, and polls it once.
-    pub(super) fn call_here(&mut self, key: Key, head: HeadOf<M>, body: RequestBody) {
+    pub(super) fn call_here(&mut self, key: Key, head: &mut Option<HeadOf<M>>, body: RequestBody) {
         if let Some(service) = self.clone_service(key) {
             self.poll_here(key, None, move |driver, cx, sink| {
                 driver.start_now(service, head, body, cx, sink)
