@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
-use crate::message::ResponseHead;
+use crate::message::{Pooled, ResponseHead};
 use crate::proto::h1::BodyLength;
 use crate::service::sealed::{Apart, Fill};
 use crate::service::{HttpService, Reply};
@@ -30,6 +30,13 @@ pub(crate) trait Sink {
     fn data(&mut self, data: Bytes) -> bool;
     /// The response is complete.
     fn end(&mut self, trailers: Option<HeaderMap>);
+    /// Takes a response that is whole: head, body if there is one, and end. An error as of
+    /// [`head`](Self::head).
+    fn whole(&mut self, lines: Pooled) -> Result<(), ()> {
+        self.head(ResponseHead::Lines(lines), BodyLength::Empty)?;
+        self.end(None);
+        Ok(())
+    }
 }
 
 /// How a driven call ended.
@@ -173,6 +180,10 @@ pub(crate) fn send_head<P: Reply>(
     is_head: bool,
     sink: &mut impl Sink,
 ) -> Result<Option<<P as Reply>::Body>, ()> {
+    let response = match Apart::into_whole(response) {
+        Ok(lines) => return sink.whole(lines).map(|()| None),
+        Err(response) => response,
+    };
     let (head, body) = Apart::into_parts(response);
     let is_over = body.is_end_stream();
     let length = match is_over {

@@ -69,6 +69,16 @@ pub struct Lines {
     http: Option<response::Parts>,
 }
 
+impl Lines {
+    /// Says what the body is, if no header has.
+    #[inline]
+    fn settle_type(&mut self) {
+        if !self.has_content_type {
+            self.lines.extend_from_slice(self.default_type);
+        }
+    }
+}
+
 /// Responses that a thread keeps to use again.
 const KEPT_MAX: usize = 64;
 /// A response that grew beyond this is freed rather than kept.
@@ -325,6 +335,19 @@ impl ZeroResponse {
         std::mem::swap(&mut self.head, &mut encoded.head);
     }
 
+    /// The lines, with all of the body in them if there is one: of a response that is no more than that.
+    #[inline]
+    pub(crate) fn into_whole(mut self) -> Result<Pooled, Self> {
+        let lines = &mut *self.head;
+        let is_more =
+            lines.http.is_some() || lines.payload.len() > COPY_BYTES_MAX || !self.body.is_empty();
+        if is_more {
+            return Err(self);
+        }
+        lines.settle_type();
+        Ok(self.head)
+    }
+
     /// The parts that a shard sends.
     #[inline]
     pub(crate) fn into_parts(self) -> (ResponseHead, ResponseBody) {
@@ -333,9 +356,7 @@ impl ZeroResponse {
         if let Some(parts) = lines.http.take() {
             return (ResponseHead::Http(parts), body);
         }
-        if !lines.has_content_type {
-            lines.lines.extend_from_slice(lines.default_type);
-        }
+        lines.settle_type();
         if lines.payload.len() > COPY_BYTES_MAX {
             body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
         }

@@ -203,6 +203,7 @@ impl Uring {
     }
 
     /// Queues a submission; everything it points to must already be owned by `self`.
+    #[inline]
     fn push(&mut self, entry: squeue::Entry, name: OpName) {
         self.in_flight += 1;
         let entry = entry.user_data(name.encode());
@@ -310,6 +311,7 @@ impl Uring {
     }
 
     /// Turns one posted completion into a fact, if it says anything to a shard.
+    #[inline]
     fn react(&mut self, raw: Raw) -> Option<Completion<Self>> {
         let name = OpName::decode(raw.user_data);
         let more = cqueue::more(raw.flags);

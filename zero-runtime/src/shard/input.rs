@@ -206,6 +206,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    #[inline]
     fn handle_input(&mut self, key: Key, input: Input<'_>) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;

@@ -280,6 +280,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         Ok(())
     }
 
+    #[inline(always)]
     fn handle_completion(&mut self, completion: Completion<R>) {
         match completion {
             Completion::Accepted {

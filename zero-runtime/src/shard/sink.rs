@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, response};
 use super::Shard;
 use super::conn::Conn;
 use crate::driver::Sink;
-use crate::message::{Lines, ResponseHead};
+use crate::message::{Lines, Pooled, ResponseHead};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::date::DateCache;
 use crate::proto::h1::{self, BodyLength, RespondError, SendBody, SendMore};
@@ -115,6 +115,26 @@ impl Sink for ShardSink<'_> {
         responded
             .map(|body| body != SendBody::Nothing)
             .map_err(drop)
+    }
+
+    #[inline]
+    fn whole(&mut self, lines: Pooled) -> Result<(), ()> {
+        if lines.closes {
+            self.h1.close_after_response();
+        }
+        let (status, has_date, payload) = (lines.status, lines.has_date, &lines.payload);
+        let (date, out) = (self.date, &mut *self.out);
+        if !has_date
+            && self
+                .h1
+                .respond_plainly(status, &lines.lines, payload, date, out)
+        {
+            return Ok(());
+        }
+        *self.begun = Some(self.out.mark());
+        self.lines_head(&lines, BodyLength::Empty).map_err(drop)?;
+        self.end(None);
+        Ok(())
     }
 
     fn has_room(&mut self) -> bool {

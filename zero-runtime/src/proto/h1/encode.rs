@@ -3,6 +3,8 @@
 
 mod plain;
 
+pub(super) use plain::put_whole;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
 
@@ -370,14 +372,12 @@ impl<'a> Encoder<'a> {
             BodyLength::Unknown => Framer::UntilClose,
             BodyLength::Empty | BodyLength::Known(0) => {
                 if self.may_have_length() && self.asked.method != MethodKind::Head {
-                    self.put(&[b"content-length: 0\r\n"]);
+                    plain::put_length(0, self.out);
                 }
                 Framer::Length(0)
             }
             BodyLength::Known(bytes) if self.may_have_length() => {
-                let mut digits = itoa::Buffer::new();
-                let digits = digits.format(bytes).as_bytes();
-                self.put(&[b"content-length: ", digits, b"\r\n"]);
+                plain::put_length(bytes, self.out);
                 Framer::Length(bytes)
             }
             BodyLength::Known(_) => Framer::Length(0),
@@ -421,6 +421,15 @@ fn may_have_length(status: StatusCode) -> bool {
     !status.is_informational()
         && status != StatusCode::NO_CONTENT
         && status != StatusCode::NOT_MODIFIED
+}
+
+/// The status line, if it is written often and says that there may be a body.
+#[inline]
+pub(super) fn status_line_of_body(status: StatusCode) -> Option<&'static [u8]> {
+    match may_have_length(status) {
+        true => status_line(status),
+        false => None,
+    }
 }
 
 /// The status lines that are written often.

@@ -53,13 +53,7 @@ pub(super) fn encode(
     };
     match framer {
         _ if has_length => {}
-        Framer::Length(0) => out.extend_from_slice(b"content-length: 0\r\n"),
-        Framer::Length(bytes) => {
-            let mut digits = itoa::Buffer::new();
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(digits.format(bytes).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        Framer::Length(bytes) => put_length(bytes, out),
         Framer::Chunked | Framer::UntilClose => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
@@ -69,6 +63,39 @@ pub(super) fn encode(
         framer,
         keep_alive: true,
     })
+}
+
+/// Writes a whole response: a head of encoded `lines` that have no length and no date, and its body.
+#[inline]
+pub(in super::super) fn put_whole(
+    status_line: &[u8],
+    lines: &[u8],
+    payload: &[u8],
+    date: &DateCache,
+    out: &mut Vec<u8>,
+) {
+    // What is not counted: the status line, the length and the date.
+    out.reserve(128 + lines.len() + payload.len());
+    out.extend_from_slice(status_line);
+    out.extend_from_slice(lines);
+    put_length(payload.len() as u64, out);
+    out.extend_from_slice(date.last_line());
+    out.extend_from_slice(payload);
+}
+
+/// The line that says the body's length.
+#[inline]
+pub(super) fn put_length(bytes: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length: ");
+    let digit = |value: u64| b'0' + (value % 10) as u8;
+    match bytes {
+        0..=9 => out.extend_from_slice(&[digit(bytes), b'\r', b'\n']),
+        10..=99 => out.extend_from_slice(&[digit(bytes / 10), digit(bytes), b'\r', b'\n']),
+        _ => {
+            out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// Returns whether there is a length among them; `None` if there is something to be settled.
