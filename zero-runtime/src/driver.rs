@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
-use crate::message::ResponseHead;
+use crate::message::{Pooled, ResponseHead};
 use crate::proto::h1::BodyLength;
 use crate::service::sealed::{Apart, Fill};
 use crate::service::{HttpService, Reply};
@@ -30,6 +30,13 @@ pub(crate) trait Sink {
     fn data(&mut self, data: Bytes) -> bool;
     /// The response is complete.
     fn end(&mut self, trailers: Option<HeaderMap>);
+    /// Takes a response that is whole: head, body if there is one, and end. An error as of
+    /// [`head`](Self::head).
+    fn whole(&mut self, lines: Pooled) -> Result<(), ()> {
+        self.head(ResponseHead::Lines(lines), BodyLength::Empty)?;
+        self.end(None);
+        Ok(())
+    }
 }
 
 /// How a driven call ended.
@@ -79,17 +86,23 @@ impl<S: HttpService> Driver<S> {
     }
 
     /// Begins a call and polls it once; a service that is ready gets its request without detour.
+    ///
+    /// Takes the head out of its place, because it is large and moving it is dear.
+    ///
+    /// # Panics
+    /// When there is none.
     #[inline]
     pub(crate) fn start_now(
         mut self: Pin<&mut Self>,
         mut service: S,
-        head: S::Head,
+        head: &mut Option<S::Head>,
         body: RequestBody,
         cx: &mut Context<'_>,
         sink: &mut impl Sink,
     ) -> Poll<Ended> {
         match service.poll_ready(cx) {
             Poll::Pending => {
+                let head = head.take().expect("a call is made once");
                 self.start(service, head, body);
                 return Poll::Pending;
             }
@@ -97,8 +110,8 @@ impl<S: HttpService> Driver<S> {
             Poll::Ready(Ok(())) => {}
         }
         let mut this = self.as_mut().project();
-        *this.is_head = head.is_head();
-        let future = service.call(head, body);
+        *this.is_head = head.as_ref().is_some_and(Fill::is_head);
+        let future = service.call(head.take().expect("a call is made once"), body);
         this.stage.set(Stage::Calling { future });
         self.poll(cx, sink)
     }
@@ -167,12 +180,18 @@ pub(crate) fn send_head<P: Reply>(
     is_head: bool,
     sink: &mut impl Sink,
 ) -> Result<Option<<P as Reply>::Body>, ()> {
+    let response = match Apart::into_whole(response) {
+        Ok(lines) => return sink.whole(lines).map(|()| None),
+        Err(response) => response,
+    };
     let (head, body) = Apart::into_parts(response);
     let is_over = body.is_end_stream();
-    let length = match body.size_hint().exact() {
-        _ if is_over => BodyLength::Empty,
-        Some(bytes) => BodyLength::Known(bytes),
-        None => BodyLength::Unknown,
+    let length = match is_over {
+        true => BodyLength::Empty,
+        false => match body.size_hint().exact() {
+            Some(bytes) => BodyLength::Known(bytes),
+            None => BodyLength::Unknown,
+        },
     };
     let is_bodyless = is_head || is_bodyless(head.status()) || is_over;
     if sink.head(head, length)? && !is_bodyless {

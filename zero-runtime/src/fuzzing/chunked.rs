@@ -78,7 +78,7 @@ fn decode(limits: &H1Limits, body: &[u8], cuts: &[usize]) -> Body {
                 decoded.data.extend_from_slice(data);
             }
             Event::Trailers(trailers) => {
-                decoded.trailers = Some(trailers);
+                decoded.trailers = Some(*trailers);
                 decoded.end = Some(Ok(()));
             }
             Event::End => decoded.end = Some(Ok(())),

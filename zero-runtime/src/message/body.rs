@@ -135,6 +135,12 @@ enum Inner {
 impl ResponseBody {
     pub(super) const EMPTY: ResponseBody = ResponseBody(Inner::Empty);
 
+    /// Whether it is [`EMPTY`](Self::EMPTY).
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.0, Inner::Empty)
+    }
+
     pub(super) fn bytes(bytes: Bytes) -> Self {
         match bytes.is_empty() {
             true => ResponseBody(Inner::Empty),

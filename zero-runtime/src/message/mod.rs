@@ -14,5 +14,5 @@ pub use body::{BodyStream, BodyTooLarge, CollectError, ResponseBody};
 pub use buffer::SendBuffer;
 pub use owned::{HttpOwnedRequest, OwnedHead};
 pub use request::{Headers, HttpRequest};
-pub(crate) use response::Lines;
 pub use response::{InvalidHeader, ResponseHead, ZeroResponse};
+pub(crate) use response::{Lines, Pooled};

@@ -28,7 +28,8 @@ use crate::pool::write_buf::COPY_BYTES_MAX;
 /// ```
 #[must_use = "a response does nothing until it is returned from a handler"]
 pub struct ZeroResponse {
-    head: ResponseHead,
+    /// By its pointer, whichever kind of head it has: a response is moved at every step of its way.
+    head: Pooled,
     body: ResponseBody,
 }
 
@@ -41,6 +42,7 @@ pub enum ResponseHead {
 }
 
 impl ResponseHead {
+    #[inline]
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             ResponseHead::Http(parts) => parts.status,
@@ -61,8 +63,20 @@ pub struct Lines {
     /// All of the body, if it is not empty.
     pub(crate) payload: Vec<u8>,
     has_content_type: bool,
-    /// What the body is taken for if no header says so.
-    default_type: Option<&'static str>,
+    /// The line that says what the body is, if no header says so.
+    default_type: &'static [u8],
+    /// A head of `http`'s in place of all of this.
+    http: Option<response::Parts>,
+}
+
+impl Lines {
+    /// Says what the body is, if no header has.
+    #[inline]
+    fn settle_type(&mut self) {
+        if !self.has_content_type {
+            self.lines.extend_from_slice(self.default_type);
+        }
+    }
 }
 
 /// Responses that a thread keeps to use again.
@@ -96,7 +110,8 @@ fn blank() -> Box<Lines> {
         closes: false,
         payload: Vec::new(),
         has_content_type: false,
-        default_type: None,
+        default_type: b"",
+        http: None,
     })
 }
 
@@ -122,6 +137,7 @@ impl Drop for Pooled {
         let Some(mut lines) = self.0.take() else {
             return;
         };
+        lines.http = None;
         if lines.lines.capacity().max(lines.payload.capacity()) > KEPT_BYTES_MAX {
             return;
         }
@@ -130,7 +146,7 @@ impl Drop for Pooled {
         lines.has_date = false;
         lines.closes = false;
         lines.has_content_type = false;
-        lines.default_type = None;
+        lines.default_type = b"";
         // A thread that is ending keeps nothing more.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
@@ -160,7 +176,7 @@ impl ZeroResponse {
     #[inline]
     pub fn status(status: StatusCode) -> Self {
         ZeroResponse {
-            head: ResponseHead::Lines(Pooled::new(status)),
+            head: Pooled::new(status),
             body: ResponseBody::EMPTY,
         }
     }
@@ -204,33 +220,25 @@ impl ZeroResponse {
     }
 
     fn put(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
-        match &mut self.head {
-            ResponseHead::Lines(lines) => {
-                match name.len() {
-                    4 => lines.has_date |= name.eq_ignore_ascii_case("date"),
-                    12 => lines.has_content_type |= name.eq_ignore_ascii_case("content-type"),
-                    _ => {}
-                }
-                put_line(&mut lines.lines, name.as_bytes(), value);
-                Ok(())
-            }
-            ResponseHead::Http(parts) => {
-                let name = http::HeaderName::from_bytes(name.as_bytes());
-                let value = http::HeaderValue::from_bytes(value);
-                let (Ok(name), Ok(value)) = (name, value) else {
-                    return Err(InvalidHeader::Value);
-                };
-                let added = parts.headers.try_append(name, value);
-                added.map(drop).map_err(|_| InvalidHeader::Name)
-            }
+        let lines = &mut *self.head;
+        if let Some(parts) = &mut lines.http {
+            return append(parts, name, value);
         }
+        match name.len() {
+            4 => lines.has_date |= name.eq_ignore_ascii_case("date"),
+            12 => lines.has_content_type |= name.eq_ignore_ascii_case("content-type"),
+            _ => {}
+        }
+        put_line(&mut lines.lines, name.as_bytes(), value);
+        Ok(())
     }
 
     /// Closes the connection behind the response, and says so in a `connection` field.
     pub fn close(mut self) -> Self {
-        match &mut self.head {
-            ResponseHead::Lines(lines) => lines.closes = true,
-            ResponseHead::Http(parts) => {
+        let lines = &mut *self.head;
+        match &mut lines.http {
+            None => lines.closes = true,
+            Some(parts) => {
                 let close = http::HeaderValue::from_static("close");
                 parts.headers.insert(http::header::CONNECTION, close);
             }
@@ -241,7 +249,8 @@ impl ZeroResponse {
     /// A text as the body; `text/plain; charset=utf-8` unless a header says otherwise.
     #[inline]
     pub fn text(self, text: impl AsRef<str>) -> Self {
-        self.payload("text/plain; charset=utf-8", text.as_ref().as_bytes())
+        let content_type = b"content-type: text/plain; charset=utf-8\r\n";
+        self.payload(content_type, text.as_ref().as_bytes())
     }
 
     /// `value` as JSON; `application/json` unless a header says otherwise.
@@ -256,7 +265,7 @@ impl ZeroResponse {
             tracing::error!(%error, "a response could not be serialised");
             return ZeroResponse::status(StatusCode::INTERNAL_SERVER_ERROR);
         }
-        lines.default_type = Some("application/json");
+        lines.default_type = b"content-type: application/json\r\n";
         self.body = ResponseBody::EMPTY;
         self
     }
@@ -266,7 +275,7 @@ impl ZeroResponse {
     pub fn bytes(mut self, bytes: impl Into<Bytes>) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
-        lines.default_type = Some("application/octet-stream");
+        lines.default_type = b"content-type: application/octet-stream\r\n";
         self.body = ResponseBody::bytes(bytes.into());
         self
     }
@@ -289,16 +298,16 @@ impl ZeroResponse {
 
     /// The status code.
     pub fn status_code(&self) -> StatusCode {
-        self.head.status()
+        self.head.status
     }
 
     #[inline]
-    fn payload(mut self, content_type: &'static str, payload: &[u8]) -> Self {
+    fn payload(mut self, content_type: &'static [u8], payload: &[u8]) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
         copies::note(Copied::Text);
         lines.payload.extend_from_slice(payload);
-        lines.default_type = Some(content_type);
+        lines.default_type = content_type;
         self.body = ResponseBody::EMPTY;
         self
     }
@@ -306,19 +315,16 @@ impl ZeroResponse {
     /// The lines; a head of `http`'s is encoded first.
     #[inline]
     fn lines_mut(&mut self) -> &mut Lines {
-        if let ResponseHead::Http(_) = &self.head {
+        if self.head.http.is_some() {
             self.encode();
         }
-        match &mut self.head {
-            ResponseHead::Lines(lines) => lines,
-            ResponseHead::Http(_) => unreachable!("encoded above"),
-        }
+        &mut self.head
     }
 
     #[cold]
     fn encode(&mut self) {
-        let mut encoded = ZeroResponse::status(self.head.status());
-        if let ResponseHead::Http(parts) = &self.head {
+        let mut encoded = ZeroResponse::status(self.head.status);
+        if let Some(parts) = &self.head.http {
             for (name, value) in &parts.headers {
                 if !is_servers(name.as_str()) {
                     // Into lines: nothing can be refused that `http` took.
@@ -329,22 +335,45 @@ impl ZeroResponse {
         std::mem::swap(&mut self.head, &mut encoded.head);
     }
 
+    /// The lines, with all of the body in them if there is one: of a response that is no more than that.
+    #[inline]
+    pub(crate) fn into_whole(mut self) -> Result<Pooled, Self> {
+        let lines = &mut *self.head;
+        let is_more =
+            lines.http.is_some() || lines.payload.len() > COPY_BYTES_MAX || !self.body.is_empty();
+        if is_more {
+            return Err(self);
+        }
+        lines.settle_type();
+        Ok(self.head)
+    }
+
     /// The parts that a shard sends.
     #[inline]
     pub(crate) fn into_parts(self) -> (ResponseHead, ResponseBody) {
         let ZeroResponse { mut head, mut body } = self;
-        if let ResponseHead::Lines(lines) = &mut head {
-            if let Some(content_type) = lines.default_type
-                && !lines.has_content_type
-            {
-                put_line(&mut lines.lines, b"content-type", content_type.as_bytes());
-            }
-            if lines.payload.len() > COPY_BYTES_MAX {
-                body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
-            }
+        let lines = &mut *head;
+        if let Some(parts) = lines.http.take() {
+            return (ResponseHead::Http(parts), body);
         }
-        (head, body)
+        lines.settle_type();
+        if lines.payload.len() > COPY_BYTES_MAX {
+            body = ResponseBody::bytes(std::mem::take(&mut lines.payload).into());
+        }
+        (ResponseHead::Lines(head), body)
     }
+}
+
+/// Adds a header to a head of `http`'s.
+#[cold]
+fn append(parts: &mut response::Parts, name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
+    let name = http::HeaderName::from_bytes(name.as_bytes());
+    let value = http::HeaderValue::from_bytes(value);
+    let (Ok(name), Ok(value)) = (name, value) else {
+        return Err(InvalidHeader::Value);
+    };
+    let added = parts.headers.try_append(name, value);
+    added.map(drop).map_err(|_| InvalidHeader::Name)
 }
 
 /// Of any body whose pieces are `Bytes`.
@@ -354,8 +383,10 @@ where
 {
     fn from(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
+        let mut head = Pooled::new(parts.status);
+        head.http = Some(parts);
         ZeroResponse {
-            head: ResponseHead::Http(parts),
+            head,
             body: match body.is_end_stream() {
                 true => ResponseBody::EMPTY,
                 false => ResponseBody::stream(body),

@@ -62,6 +62,7 @@ impl WriteBuf {
     }
 
     /// Whether a single contiguous send carries everything.
+    #[inline]
     pub fn is_flat(&self) -> bool {
         self.splices.is_empty()
     }
@@ -100,6 +101,15 @@ impl WriteBuf {
             flat_end: self.flat.len(),
             bytes,
         });
+    }
+
+    /// The unsent bytes, if a single contiguous send carries them all.
+    #[inline]
+    pub fn flat(&self) -> Option<&[u8]> {
+        match self.is_flat() {
+            true => Some(&self.flat[self.flat_sent..]),
+            false => None,
+        }
     }
 
     /// The unsent bytes in order, as slices, at most `slices_max` of them.
@@ -188,9 +198,12 @@ impl WriteBuf {
     }
 
     /// Drops everything queued and keeps the flat part's capacity.
+    #[inline]
     pub fn clear(&mut self) {
         self.flat.clear();
-        self.splices.clear();
+        if !self.splices.is_empty() {
+            self.splices.clear();
+        }
         self.flat_sent = 0;
         self.splice_sent = 0;
         self.unsent = 0;

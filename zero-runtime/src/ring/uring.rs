@@ -192,15 +192,22 @@ impl Uring {
         Ok(uring)
     }
 
+    #[inline]
     fn ops(&mut self, conn: Key) -> &mut ConnOps {
         let index = conn.index as usize;
         if index >= self.ops.len() {
-            self.ops.resize_with(index + 1, ConnOps::default);
+            self.add_ops(index + 1);
         }
         &mut self.ops[index]
     }
 
+    #[cold]
+    fn add_ops(&mut self, len: usize) {
+        self.ops.resize_with(len, ConnOps::default);
+    }
+
     /// Queues a submission; everything it points to must already be owned by `self`.
+    #[inline]
     fn push(&mut self, entry: squeue::Entry, name: OpName) {
         self.in_flight += 1;
         let entry = entry.user_data(name.encode());
@@ -308,6 +315,7 @@ impl Uring {
     }
 
     /// Turns one posted completion into a fact, if it says anything to a shard.
+    #[inline]
     fn react(&mut self, raw: Raw) -> Option<Completion<Self>> {
         let name = OpName::decode(raw.user_data);
         let more = cqueue::more(raw.flags);
@@ -556,11 +564,9 @@ impl Ring for Uring {
 
     fn send(&mut self, conn: Key, socket: &OwnedFd, buf: Box<WriteBuf>) {
         assert!(!buf.is_empty(), "a send carries something");
-        assert!(self.ops(conn).send.is_none(), "one send at a time");
         self.counters.sends.add(1);
         let socket = fd(socket);
-        let (entry, message) = if buf.is_flat() {
-            let flat = buf.slices(1).next().expect("the buffer is not empty");
+        let (entry, message) = if let Some(flat) = buf.flat() {
             let len = flat.len().min(SEND_BYTES_MAX) as u32;
             let entry = opcode::Send::new(socket, flat.as_ptr(), len).flags(libc::MSG_NOSIGNAL);
             (entry.build(), None)
@@ -570,8 +576,10 @@ impl Ring for Uring {
                 opcode::SendMsg::new(socket, &message.header).flags(libc::MSG_NOSIGNAL as u32);
             (entry.build(), Some(message))
         };
+        let send = &mut self.ops(conn).send;
+        assert!(send.is_none(), "one send at a time");
         // Moving the buffer and the box moves neither the bytes nor the header they point to.
-        self.ops(conn).send = Some(SendOp { buf, message });
+        *send = Some(SendOp { buf, message });
         self.push(entry, OpName::new(Kind::Send, conn));
     }
 

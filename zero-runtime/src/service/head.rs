@@ -4,7 +4,7 @@ use bytes::Buf;
 use http::{HeaderMap, Method, Response, request};
 
 use crate::error::BoxError;
-use crate::message::{OwnedHead, ResponseBody, ResponseHead, ZeroResponse};
+use crate::message::{OwnedHead, Pooled, ResponseBody, ResponseHead, ZeroResponse};
 use crate::pool::arena::Arena;
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, HeadTable, NameTable, ParseError};
@@ -35,7 +35,7 @@ pub trait Reply: sealed::Apart<Body = <Self as Reply>::Body> {
 }
 
 pub(crate) mod sealed {
-    use super::{OnUpgrade, ParseError, ResponseHead, Source};
+    use super::{OnUpgrade, ParseError, Pooled, ResponseHead, Source};
 
     pub trait Fill: Sized {
         /// Makes the head in `place`, because a head is large and moving it is dear.
@@ -48,8 +48,10 @@ pub(crate) mod sealed {
         fn offer(&mut self, upgrade: OnUpgrade);
     }
 
-    pub trait Apart {
+    pub trait Apart: Sized {
         type Body;
+        /// The response as lines with all of its small body beside them, if that is what it is.
+        fn into_whole(self) -> Result<Pooled, Self>;
         fn into_parts(self) -> (ResponseHead, Self::Body);
     }
 }
@@ -114,6 +116,11 @@ impl sealed::Fill for OwnedHead {
 impl<B> sealed::Apart for Response<B> {
     type Body = B;
 
+    #[inline(always)]
+    fn into_whole(self) -> Result<Pooled, Self> {
+        Err(self)
+    }
+
     #[inline]
     fn into_parts(self) -> (ResponseHead, B) {
         let (parts, body) = self.into_parts();
@@ -130,6 +137,11 @@ where
 
 impl sealed::Apart for ZeroResponse {
     type Body = ResponseBody;
+
+    #[inline]
+    fn into_whole(self) -> Result<Pooled, Self> {
+        ZeroResponse::into_whole(self)
+    }
 
     #[inline]
     fn into_parts(self) -> (ResponseHead, ResponseBody) {

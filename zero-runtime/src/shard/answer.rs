@@ -14,7 +14,7 @@ use crate::worker::Spawn;
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Answers the request whose head is `bytes` if all of its body is in `rest`, what came behind.
     /// Returns how much of that was the body; `None` if the request is to be called with.
-    #[inline]
+    #[inline(never)]
     pub(super) fn answer_here(
         &mut self,
         key: Key,

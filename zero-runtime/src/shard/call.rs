@@ -32,24 +32,26 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.is_worth_waiting(&call) {
             return self.park(call);
         }
-        if let Some(body) = self.open_body(&mut call) {
-            self.calling = Some(key);
-            // Only another's call ends a streak: requests that merely queue up do not.
-            if self.last_called != Some(key) {
-                self.last_called = Some(key);
-                self.streak = 0;
-            }
-            match self.limits.dispatch {
-                _ if M::Service::STAYS => self.call_here(key, call.take_head(), body),
-                // It will most likely wait for its client.
-                _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
-                Dispatch::Workers => self.send_call(key, call.take_head(), body, None),
-                Dispatch::Adaptive => self.call_adaptively(&mut call, body),
-                Dispatch::Inline => self.call_inline(&mut call, body),
-            }
-            self.calling = None;
-            self.settle(key);
+        let Some(body) = self.open_body(&mut call) else {
+            // Not kept for reuse: what has come of its body is still in it.
+            return;
+        };
+        self.calling = Some(key);
+        // Only another's call ends a streak: requests that merely queue up do not.
+        if self.last_called != Some(key) {
+            self.last_called = Some(key);
+            self.streak = 0;
         }
+        match self.limits.dispatch {
+            _ if M::Service::STAYS => self.call_here(key, &mut call.head, body),
+            // It will most likely wait for its client.
+            _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
+            Dispatch::Workers => self.send_call(key, call.take_head(), body, None),
+            Dispatch::Adaptive => self.call_adaptively(&mut call, body),
+            Dispatch::Inline => self.call_inline(&mut call, body),
+        }
+        self.calling = None;
+        self.settle(key);
         if self.spare_calls.len() < super::CALLS_KEPT_MAX {
             self.spare_calls.push(call);
         }
@@ -141,17 +143,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// The body of a call: whole if it has arrived, else one that streams. `None` when nobody
     /// waits for the call's answer any more.
     fn open_body(&mut self, call: &mut PendingCall<HeadOf<M>>) -> Option<RequestBody> {
-        let arrived = std::mem::take(&mut call.body).into_bytes();
-        let ended = call.ended.take();
         let conn = self.conns.get_mut(call.conn)?;
         if conn.state != State::Open {
             return None;
         }
-        Some(match (call.kind, ended) {
-            (BodyKind::None, _) => {
-                conn.incoming = Incoming::Nothing;
-                RequestBody::empty()
-            }
+        if call.kind == BodyKind::None {
+            conn.incoming = Incoming::Nothing;
+            return Some(RequestBody::empty());
+        }
+        let arrived = std::mem::take(&mut call.body).into_bytes();
+        Some(match (call.kind, call.ended.take()) {
             (_, Some(Ok(None))) => {
                 conn.incoming = Incoming::Nothing;
                 call.expects_continue = false;
@@ -243,10 +244,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             .spare_driver
             .take()
             .unwrap_or_else(|| Box::pin(Driver::idle()));
-        let mut out = self.take_out(key);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let mut out = self.outbox.take(conn);
         let Conn {
             service, h1, begun, ..
         } = conn;
@@ -264,10 +265,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let driver = driver.as_mut();
             let body = body.take().unwrap_or_else(RequestBody::empty);
-            driver.start_now(service.clone(), call.take_head(), body, &mut cx, &mut sink)
+            driver.start_now(service.clone(), &mut call.head, body, &mut cx, &mut sink)
         }));
         let (refused, filled) = (sink.refused, sink.filled);
-        self.put_out(key, out);
+        self.outbox.put(key, conn, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
                 self.spare_driver = Some(driver);

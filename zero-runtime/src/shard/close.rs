@@ -100,7 +100,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.ring.cancel_send(key);
         }
         if let Some(out) = out {
-            self.recycle(out);
+            self.outbox.recycle(out);
         }
         self.abandon(exchange);
         self.close_if_done(key);

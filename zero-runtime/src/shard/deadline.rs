@@ -104,12 +104,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Answers a peer that has asked nothing yet, and closes.
     pub(super) fn refuse(&mut self, key: Key, status: StatusCode) {
-        let mut out = self.take_out(key);
         if let Some(conn) = self.conns.get_mut(key) {
+            let mut out = self.outbox.take(conn);
             conn.h1.turn_away(status, &self.date, &mut out);
             conn.deaf = true;
+            self.outbox.put(key, conn, out);
         }
-        self.put_out(key, out);
         self.close_after_flush(key);
     }
 
@@ -153,16 +153,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.counters.timeouts_request.add(1);
         self.counters.handlers_cancelled.add(1);
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key) {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            conn.h1.respond_instead(status, &self.date, &mut out);
-            self.counters.responses.add(1);
-        }
-        self.put_out(key, out);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.exchange = Exchange::Idle;
-        }
+        let mut out = self.outbox.take(conn);
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        conn.h1.respond_instead(status, &self.date, &mut out);
+        self.counters.responses.add(1);
+        self.outbox.put(key, conn, out);
+        conn.exchange = Exchange::Idle;
         self.close_after_flush(key);
     }
 

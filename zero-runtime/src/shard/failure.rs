@@ -27,17 +27,19 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// then the peer sees it cut. True if all of it was taken back.
     #[cold]
     pub(super) fn take_back(&mut self, key: Key) -> bool {
-        let mut out = self.take_out(key);
-        let mut is_taken_back = false;
-        if let Some(conn) = self.conns.get_mut(key)
-            && !conn.h1.response_complete()
-            && let Some(begun) = conn.begun.take()
-        {
-            out.rewind(begun);
-            is_taken_back = true;
+        let Some(conn) = self.conns.get_mut(key) else {
+            return false;
+        };
+        if conn.h1.response_complete() {
+            return false;
         }
-        self.put_out(key, out);
-        is_taken_back
+        let Some(begun) = conn.begun.take() else {
+            return false;
+        };
+        let mut out = self.outbox.take(conn);
+        out.rewind(begun);
+        self.outbox.put(key, conn, out);
+        true
     }
 
     /// Answers with a 500 in place of a response of which nothing has been sent.
@@ -46,15 +48,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     //# encountered an unexpected condition that prevented it from fulfilling
     //# the request.
     fn apologise(&mut self, key: Key, was_staged: bool) {
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key)
-            && conn.state == State::Open
-            && (was_staged || !conn.h1.response_begun())
-        {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            conn.h1.respond_instead(status, &self.date, &mut out);
-            self.counters.responses.add(1);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.state != State::Open || (!was_staged && conn.h1.response_begun()) {
+            return;
         }
-        self.put_out(key, out);
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let mut out = self.outbox.take(conn);
+        conn.h1.respond_instead(status, &self.date, &mut out);
+        self.counters.responses.add(1);
+        self.outbox.put(key, conn, out);
     }
 }

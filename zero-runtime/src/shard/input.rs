@@ -206,6 +206,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    #[inline]
     fn handle_input(&mut self, key: Key, input: Input<'_>) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -268,30 +269,34 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Runs the machine over `input`; returns how much of it is done with.
     fn process(&mut self, key: Key, input: Input<'_>) -> usize {
+        let bytes = input.bytes();
         let mut at = 0;
         loop {
             let Some(conn) = self.conns.get_mut(key) else {
                 return at;
             };
             if conn.state != State::Open || conn.deaf {
-                return input.bytes().len();
+                return bytes.len();
             }
             // A peer that asks and does not read what it is answered is not heard further.
             let is_skipping = matches!(conn.incoming, Incoming::Skipping);
             if !is_skipping && conn.is_stalled(self.limits.response_window_bytes) {
                 return at;
             }
-            let rest = &input.bytes()[at..];
+            let rest = &bytes[at..];
             let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
             let from = at;
             at += step.consumed;
             if M::Service::ANSWERS
                 && let Event::Head(head) = &step.event
             {
-                let bytes = &input.bytes()[head.range.start + from..head.range.end + from];
-                if let Some(taken) = self.answer_here(key, head, bytes, &input.bytes()[at..]) {
+                let head_bytes = &rest[head.range.clone()];
+                if let Some(taken) = self.answer_here(key, head, head_bytes, &bytes[at..]) {
                     at += taken;
-                    continue;
+                    match at == bytes.len() {
+                        true => return at,
+                        false => continue,
+                    }
                 }
             }
             match self.handle_event(key, step.event, input, from) {
@@ -322,7 +327,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 };
                 self.handle_data(key, piece, whole);
             }
-            Event::Trailers(trailers) => self.end_body(key, Ok(Some(Box::new(trailers)))),
+            Event::Trailers(trailers) => self.end_body(key, Ok(Some(trailers))),
             Event::End => self.end_body(key, Ok(None)),
             Event::Error(error) => {
                 self.handle_parse_error(key, error);
@@ -333,6 +338,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// A request begins: it waits among the calls for the end of this turn's input.
+    #[inline(never)]
     fn handle_head(&mut self, key: Key, head: &h1::RequestHead, bytes: &[u8]) {
         let blank = || {
             Box::new(PendingCall {
@@ -460,11 +466,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));
         }
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.h1.respond_error(error, &self.date, &mut out);
-        }
-        self.put_out(key, out);
+        let mut out = self.outbox.take(conn);
+        conn.h1.respond_error(error, &self.date, &mut out);
+        self.outbox.put(key, conn, out);
         self.close_after_flush(key);
     }
 

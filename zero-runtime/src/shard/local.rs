@@ -19,7 +19,7 @@ type DriverOf<M> = Driver<<M as MakeHttpService>::Service>;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Makes a call that stays here, and polls it once.
-    pub(super) fn call_here(&mut self, key: Key, head: HeadOf<M>, body: RequestBody) {
+    pub(super) fn call_here(&mut self, key: Key, head: &mut Option<HeadOf<M>>, body: RequestBody) {
         if let Some(service) = self.clone_service(key) {
             self.poll_here(key, None, move |driver, cx, sink| {
                 driver.start_now(service, head, body, cx, sink)
@@ -56,10 +56,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let mut driver = driver
             .or_else(|| self.spare_driver.take())
             .unwrap_or_else(|| Box::pin(Driver::idle()));
-        let mut out = self.take_out(key);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let mut out = self.outbox.take(conn);
         let waker = Waker::from(Self::signal(conn, key, &self.inbox));
         let mut cx = Context::from_waker(&waker);
         let Conn { h1, begun, .. } = conn;
@@ -70,7 +70,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             poll(driver.as_mut(), &mut cx, &mut sink)
         }));
         let refused = sink.refused;
-        self.put_out(key, out);
+        self.outbox.put(key, conn, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
                 self.spare_driver = Some(driver);

@@ -14,6 +14,7 @@ mod deadline;
 mod failure;
 mod input;
 mod local;
+mod outbox;
 mod output;
 mod sink;
 mod wait;
@@ -27,6 +28,7 @@ use http::HeaderMap;
 
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
+use self::outbox::Outbox;
 use crate::addr::LocalAddr;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
@@ -38,7 +40,6 @@ use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::Limits;
 use crate::pool::arena::Arena;
-use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
 use crate::ring::{Completion, ListenerId, Ring};
@@ -64,10 +65,6 @@ const CALLS_PER_LOOK: usize = 8;
 const STREAK_MAX: usize = 32;
 /// Boxes of calls kept for reuse.
 const CALLS_KEPT_MAX: usize = 1024;
-/// Write buffers kept for reuse.
-const BUFS_MAX: usize = 256;
-/// A write buffer that grew beyond this is freed rather than kept.
-const BUF_KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether the loop goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,8 +147,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     spare_calls: Vec<Box<PendingCall<HeadOf<M>>>>,
     /// Connections whose calls wait for the rest of a body, and until when; in order of time.
     patient: VecDeque<(u64, Key)>,
-    /// Connections with something to send.
-    dirty: Vec<Key>,
+    outbox: Outbox,
     /// Which requests are polled here, with `Dispatch::Adaptive`.
     classes: Classes,
     /// When the last call of this turn that was polled here returned; 0 if there was none.
@@ -171,9 +167,6 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     names: NameTable,
     arena: Arena,
     maps: Vec<HeaderMap>,
-    // Boxed, because they are handed on at every step of their way.
-    #[allow(clippy::vec_box)]
-    bufs: Vec<Box<WriteBuf>>,
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
 }
@@ -208,7 +201,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             calls_in_turn: 0,
             spare_calls: Vec::new(),
             patient: VecDeque::new(),
-            dirty: Vec::new(),
+            outbox: Outbox::new(limits.write_buffer_bytes),
             classes: Classes::new(Thresholds {
                 long_ns: limits.inline_poll_max_ns,
                 short_ns: limits.inline_poll_max_ns / 2,
@@ -228,7 +221,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             names: NameTable::new(),
             arena: Arena::new(),
             maps: Vec::new(),
-            bufs: Vec::new(),
             carries: Vec::new(),
             due: Vec::new(),
             limits,
@@ -288,6 +280,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         Ok(())
     }
 
+    #[inline(always)]
     fn handle_completion(&mut self, completion: Completion<R>) {
         match completion {
             Completion::Accepted {

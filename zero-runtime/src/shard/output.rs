@@ -3,58 +3,29 @@
 use std::io;
 
 use super::conn::{Conn, Incoming, ReadWait, State};
-use super::{BUF_KEPT_BYTES_MAX, BUFS_MAX, Exchange, Shard};
+use super::outbox::Outbox;
+use super::{Exchange, Shard};
 use crate::bridge::reply::Reply;
 use crate::driver::Sink;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::h1::Next;
 use crate::ring::Ring;
-use crate::service::MakeHttpService;
+use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
 use crate::worker::Spawn;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
-    /// The connection's staged bytes, to append to; give them back with [`put_out`](Self::put_out).
-    pub(super) fn take_out(&mut self, key: Key) -> Box<WriteBuf> {
-        let staged = self.conns.get_mut(key).and_then(|conn| conn.out.take());
-        staged
-            .or_else(|| self.bufs.pop())
-            .unwrap_or_else(|| Box::new(WriteBuf::with_capacity(self.limits.write_buffer_bytes)))
-    }
-
-    /// Stages `out` for the end of the turn.
-    pub(super) fn put_out(&mut self, key: Key, out: Box<WriteBuf>) {
-        let conn = self.conns.get_mut(key);
-        match conn {
-            Some(conn) if !out.is_empty() && conn.state != State::Terminating => {
-                conn.out = Some(out);
-                self.mark_dirty(key);
-            }
-            _ => self.recycle(out),
-        }
-    }
-
     /// Lets the end of the turn look for what is to be sent.
     #[inline]
     pub(super) fn mark_dirty(&mut self, key: Key) {
-        if let Some(conn) = self.conns.get_mut(key)
-            && !conn.dirty
-        {
-            conn.dirty = true;
-            self.dirty.push(key);
-        }
-    }
-
-    pub(super) fn recycle(&mut self, mut buf: Box<WriteBuf>) {
-        if self.bufs.len() < BUFS_MAX && buf.capacity() <= BUF_KEPT_BYTES_MAX {
-            buf.clear();
-            self.bufs.push(buf);
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.outbox.mark(key, conn);
         }
     }
 
     /// Starts a send on every connection that has something staged and none in flight.
     pub(super) fn stage_sends(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut dirty = self.outbox.take_dirty();
         for key in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(key) else {
                 continue;
@@ -64,30 +35,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 continue;
             }
             if conn.h1.is_continue_due() && conn.state == State::Open {
-                self.say_continue(key);
+                say_continue(conn, &mut self.outbox);
             }
-            let Some(conn) = self.conns.get_mut(key) else {
-                continue;
-            };
             if let Some(out) = conn.out.take() {
                 conn.begun = None;
                 self.start_send(key, out);
             }
         }
-        self.dirty = dirty;
-    }
-
-    /// As late as it can be said: with a response that begins in the same turn it is not.
-    #[cold]
-    fn say_continue(&mut self, key: Key) {
-        let mut out = self.take_out(key);
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.h1.poll_continue(&mut out);
-        }
-        match self.conns.get_mut(key) {
-            Some(conn) if !out.is_empty() => conn.out = Some(out),
-            _ => self.recycle(out),
-        }
+        self.outbox.give_back(dirty);
     }
 
     fn start_send(&mut self, key: Key, buf: Box<WriteBuf>) {
@@ -99,18 +54,20 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.write_deadline_ns = deadline_ns;
         conn.unacknowledged = (None, 0);
         self.ring.send(key, &conn.socket, buf);
-        self.arm_timer(key);
+        if deadline_ns < conn.timer_at_ns {
+            self.arm_timer(key);
+        }
     }
 
     pub(super) fn handle_sent(&mut self, key: Key, buf: Box<WriteBuf>, result: io::Result<usize>) {
         let Some(conn) = self.conns.get_mut(key) else {
             self.counters.late_completions.add(1);
-            return self.recycle(buf);
+            return self.outbox.recycle(buf);
         };
         conn.sending_bytes = 0;
         conn.write_deadline_ns = super::NEVER;
         if conn.state == State::Terminating {
-            self.recycle(buf);
+            self.outbox.recycle(buf);
             return self.settle(key);
         }
         match result {
@@ -124,7 +81,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             // The peer is gone.
             Err(_) => {
-                self.recycle(buf);
+                self.outbox.recycle(buf);
                 self.terminate(key);
             }
         }
@@ -135,7 +92,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !buf.is_empty() {
             return self.start_send(key, buf);
         }
-        self.recycle(buf);
+        self.outbox.recycle(buf);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -239,11 +196,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         {
             return self.leave(key, destination);
         }
-        if !conn.h1.request_complete() {
-            self.skip_arrived(key);
-        }
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
+        let conn = match conn.h1.request_complete() {
+            true => conn,
+            false => {
+                self.skip_arrived(key);
+                let Some(conn) = self.conns.get_mut(key) else {
+                    return;
+                };
+                conn
+            }
         };
         match conn.h1.after_response() {
             Next::Keep => conn.wait_for(ReadWait::KeepAlive, keep_alive),
@@ -295,5 +256,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
         self.close_after_flush(key);
+    }
+}
+
+/// As late as it can be said: with a response that begins in the same turn it is not.
+#[cold]
+fn say_continue<K, S: HttpService>(conn: &mut Conn<K, S>, outbox: &mut Outbox) {
+    let mut out = outbox.take(conn);
+    conn.h1.poll_continue(&mut out);
+    match out.is_empty() {
+        true => outbox.recycle(out),
+        false => conn.out = Some(out),
     }
 }

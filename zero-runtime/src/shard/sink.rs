@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, response};
 use super::Shard;
 use super::conn::Conn;
 use crate::driver::Sink;
-use crate::message::{Lines, ResponseHead};
+use crate::message::{Lines, Pooled, ResponseHead};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::date::DateCache;
 use crate::proto::h1::{self, BodyLength, RespondError, SendBody, SendMore};
@@ -117,6 +117,26 @@ impl Sink for ShardSink<'_> {
             .map_err(drop)
     }
 
+    #[inline]
+    fn whole(&mut self, lines: Pooled) -> Result<(), ()> {
+        if lines.closes {
+            self.h1.close_after_response();
+        }
+        let (status, has_date, payload) = (lines.status, lines.has_date, &lines.payload);
+        let (date, out) = (self.date, &mut *self.out);
+        if !has_date
+            && self
+                .h1
+                .respond_plainly(status, &lines.lines, payload, date, out)
+        {
+            return Ok(());
+        }
+        *self.begun = Some(self.out.mark());
+        self.lines_head(&lines, BodyLength::Empty).map_err(drop)?;
+        self.end(None);
+        Ok(())
+    }
+
     fn has_room(&mut self) -> bool {
         self.filled |= self.out.len() >= self.window;
         !self.filled
@@ -144,17 +164,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         key: Key,
         with: impl FnOnce(&mut ShardSink<'_>) -> Result<(), ()>,
     ) -> Result<(), ()> {
-        let mut out = self.take_out(key);
-        let Some(Conn { h1, begun, .. }) = self.conns.get_mut(key) else {
+        let Some(conn) = self.conns.get_mut(key) else {
             return Err(());
         };
+        let mut out = self.outbox.take(conn);
+        let Conn { h1, begun, .. } = conn;
         let window = self.limits.response_window_bytes;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         // What is dropped in there is the application's, and may panic.
         let done = catch_unwind(AssertUnwindSafe(|| with(&mut sink)));
         let refused = sink.refused;
-        self.put_out(key, out);
+        self.outbox.put(key, conn, out);
         if done.is_err() {
             self.counters.handler_panics.add(1);
         }

@@ -303,7 +303,8 @@ fn answer<S: HttpService, X: Spawn>(
     let mut cx = Context::from_waker(Waker::noop());
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let driver = driver.as_mut();
-        driver.start_now(call.service, call.head, call.body, &mut cx, &mut first)
+        let mut head = Some(call.head);
+        driver.start_now(call.service, &mut head, call.body, &mut cx, &mut first)
     }));
     match polled {
         Ok(Poll::Ready(Ended::Complete)) => {

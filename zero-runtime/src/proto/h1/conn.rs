@@ -114,6 +114,14 @@ impl Conn {
     #[inline]
     pub fn handle_input(&mut self, limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Step {
         let step = match self.reading {
+            // Between requests, and nothing has come.
+            Reading::Head {
+                seen: 0,
+                skipped: 0,
+            } if input.is_empty() => Step {
+                consumed: 0,
+                event: Event::NeedMore,
+            },
             Reading::Head { seen, skipped } => self.read_head(limits, input, seen, skipped, table),
             Reading::Body(_) => self.read_body(limits, input),
             Reading::Complete | Reading::Closed => Step {

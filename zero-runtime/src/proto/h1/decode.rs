@@ -14,7 +14,7 @@ pub(super) enum Decoded {
     NeedMore,
     /// A part of the body, never empty.
     Data(Range<usize>),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
     End,
 }
 
@@ -236,7 +236,7 @@ impl Chunked {
         }
         let section = &section[..self.lines.scanned as usize];
         let trailers = parse_trailers(limits, section, self.lines.count as usize)?;
-        Ok((at + section.len(), Decoded::Trailers(trailers)))
+        Ok((at + section.len(), Decoded::Trailers(Box::new(trailers))))
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod plain;
 
+pub(super) use plain::put_whole;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
 
@@ -27,7 +29,7 @@ pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) reason: Option<&'a [u8]>,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: Option<&'a HeaderMap>,
     /// Lines that are encoded already, none of which frames the message or the connection.
     pub(super) lines: &'a [u8],
     /// There is a `date` among `lines`.
@@ -143,7 +145,8 @@ impl<'a> Encoder<'a> {
     #[cold]
     fn negotiate(&mut self) {
         let says = |token: &[u8]| {
-            let mut lines = self.head.headers.get_all(header::CONNECTION).into_iter();
+            let headers = self.head.headers.into_iter();
+            let mut lines = headers.flat_map(|headers| headers.get_all(header::CONNECTION));
             lines.any(|line| list_has(line.as_bytes(), token))
         };
         if !self.asked.is_http_10 {
@@ -229,7 +232,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     fn put_headers(&mut self) -> Result<(), RespondError> {
         let mut last: Option<&HeaderName> = None;
-        for (name, value) in self.head.headers {
+        for (name, value) in self.head.headers.into_iter().flatten() {
             // The values of one name follow each other and share it.
             if !last.is_some_and(|last| std::ptr::eq(last, name)) {
                 self.end_line();
@@ -369,14 +372,12 @@ impl<'a> Encoder<'a> {
             BodyLength::Unknown => Framer::UntilClose,
             BodyLength::Empty | BodyLength::Known(0) => {
                 if self.may_have_length() && self.asked.method != MethodKind::Head {
-                    self.put(&[b"content-length: 0\r\n"]);
+                    plain::put_length(0, self.out);
                 }
                 Framer::Length(0)
             }
             BodyLength::Known(bytes) if self.may_have_length() => {
-                let mut digits = itoa::Buffer::new();
-                let digits = digits.format(bytes).as_bytes();
-                self.put(&[b"content-length: ", digits, b"\r\n"]);
+                plain::put_length(bytes, self.out);
                 Framer::Length(bytes)
             }
             BodyLength::Known(_) => Framer::Length(0),
@@ -420,6 +421,15 @@ fn may_have_length(status: StatusCode) -> bool {
     !status.is_informational()
         && status != StatusCode::NO_CONTENT
         && status != StatusCode::NOT_MODIFIED
+}
+
+/// The status line, if it is written often and says that there may be a body.
+#[inline]
+pub(super) fn status_line_of_body(status: StatusCode) -> Option<&'static [u8]> {
+    match may_have_length(status) {
+        true => status_line(status),
+        false => None,
+    }
 }
 
 /// The status lines that are written often.
@@ -558,7 +568,7 @@ mod tests {
                             status,
                             version,
                             reason: None,
-                            headers,
+                            headers: Some(headers),
                             lines: b"x-line: 1\r\n",
                             has_date: false,
                             body,
@@ -580,7 +590,7 @@ mod tests {
             status: StatusCode::OK,
             version: Version::HTTP_11,
             reason: None,
-            headers: map,
+            headers: Some(map),
             lines: &[],
             has_date: false,
             body: BodyLength::Known(1),

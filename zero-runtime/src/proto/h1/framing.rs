@@ -112,8 +112,9 @@ pub(super) fn frame(
     seen.conclude(method, table.is_http_11)
 }
 
+// Each out of line, so that what they need in registers is not made ready for every head.
 impl Seen {
-    #[inline]
+    #[inline(never)]
     fn host(&mut self, head: &[u8], span: Span) -> Result<(), ParseError> {
         match self.host.replace(span) {
             None if target::is_host_at(head, span) => Ok(()),
@@ -121,6 +122,7 @@ impl Seen {
         }
     }
 
+    #[inline(never)]
     fn transfer_encoding(&mut self, value: &[u8], table: &mut HeadTable) -> Result<(), ParseError> {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
         //# A server or client that receives an HTTP/1.0 message containing a
@@ -161,6 +163,7 @@ impl Seen {
         }
     }
 
+    #[inline(never)]
     fn content_length(
         &mut self,
         value: &[u8],
@@ -197,6 +200,7 @@ impl Seen {
         }
     }
 
+    #[inline(never)]
     fn connection(&mut self, value: &[u8]) {
         if self.close || list_has(value, b"close") {
             self.close = true;
@@ -259,6 +263,7 @@ fn spells<const BYTES: usize>(name: &[u8], lower: &[u8; BYTES]) -> bool {
 
 /// Whether a comma-separated list has `token`, in any case. A list with a byte that is not printable
 /// ASCII has nothing.
+#[inline(never)]
 pub(super) fn list_has(list: &[u8], token: &[u8]) -> bool {
     is_text(list)
         && list

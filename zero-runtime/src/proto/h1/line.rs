@@ -4,7 +4,8 @@
 
 use http::Version;
 
-use super::scan::{Class, find_stop};
+use super::scan::Class;
+use super::trusted;
 
 /// Where the parts of a request line lie, counted from the head's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct RequestLine {
     /// At most 65,534: `H1Limits::uri_bytes_max`.
     pub(super) target_bytes: u16,
     pub(super) is_http_11: bool,
+    /// The target is known to have nothing in it but [`URI`].
+    pub(super) is_uri: bool,
 }
 
 impl RequestLine {
@@ -24,6 +27,7 @@ impl RequestLine {
             target_start: method_bytes as u32 + 1,
             target_bytes,
             is_http_11: version != Version::HTTP_10,
+            is_uri: false,
         }
     }
 
@@ -53,6 +57,16 @@ impl RequestLine {
     /// The target's path: `*` of the asterisk form, nothing of CONNECT's authority.
     #[inline]
     pub fn path(self, head: &[u8]) -> &str {
+        let start = self.target_start as usize;
+        let range = start..start + usize::from(self.target_bytes);
+        match trusted::path(head, range) {
+            Some(path) if path.starts_with('/') => path,
+            _ => self.other_path(head),
+        }
+    }
+
+    #[inline(never)]
+    fn other_path(self, head: &[u8]) -> &str {
         let target = text(self.target(head));
         match target.as_bytes().first() {
             Some(b'/') => &target[..path_end(target)],
@@ -111,7 +125,7 @@ fn origin(target: &str) -> Option<&str> {
 }
 
 /// What `http` takes in a path and in a query; a path ends at its `?`.
-const PLAIN: Class = Class {
+pub(super) const URI: Class = Class {
     has_letters: true,
     ranges: [(b'$', b';'), (b'=', b'='), (b'?', b'_')],
 };
@@ -122,9 +136,7 @@ impl RequestLine {
     /// Wider than the standard's grammar, as `http` is: requests of either kind are refused alike.
     #[inline]
     pub fn has_valid_target(self, head: &[u8]) -> bool {
-        let start = self.target_start as usize;
-        let end = start + usize::from(self.target_bytes);
-        find_stop(PLAIN, head, start) == Some(end) || is_valid_target(&head[start..end])
+        self.is_uri || is_valid_target(self.target(head))
     }
 }
 

@@ -100,7 +100,7 @@ pub enum Event {
     /// A part of its body, never empty.
     Data(Range<usize>),
     /// The body is complete, with trailers; no [`Event::End`] follows.
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
     /// The body is complete. Not said of a request with [`BodyKind::None`].
     End,
     /// The peer broke the protocol and will not be listened to any more. An error of the head wants

@@ -156,6 +156,7 @@ fn note(
     debug_assert_eq!(offset(input, method.as_bytes()), 0);
     table.method_bytes = method.len() as u32;
     table.target = span(target.as_bytes());
+    table.is_uri = false;
     table.has_fragment = target.contains('#');
     table.is_http_11 = request.version == Some(1);
     table.head_bytes = head_bytes as u32;

@@ -3,6 +3,7 @@
 //! the last word, and all errors.
 
 use super::H1Limits;
+use super::line::URI;
 use super::scan::{Class, find_stop};
 use super::table::{HeadTable, Line, Span};
 
@@ -38,9 +39,17 @@ pub(super) fn read(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> bo
 
 #[inline]
 fn read_head(limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Option<()> {
-    let method_end = find_stop(METHOD, input, 0)?;
+    let method_end = match input.first_chunk() {
+        Some(b"GET ") => 3,
+        _ => find_stop(METHOD, input, 0)?,
+    };
     let start = method_end + 1;
-    let target_end = find_stop(TARGET, input, start)?;
+    let uri_end = find_stop(URI, input, start)?;
+    table.is_uri = input[uri_end] == b' ';
+    let target_end = match table.is_uri {
+        true => uri_end,
+        false => find_stop(TARGET, input, uri_end)?,
+    };
     let target_bytes = target_end - start;
     let is_in_order = input[method_end] == b' ' && method_end > 0;
     if !is_in_order || target_bytes == 0 || target_bytes > limits.uri_bytes_max {
@@ -74,10 +83,12 @@ fn read_lines(
     let lines_max = limits.headers_max.min(table.lines_max);
     table.lines.clear();
     loop {
+        if is_line_end(input, at) {
+            return Some(at + 2);
+        }
         let colon = find_stop(NAME, input, at)?;
         if input[colon] != b':' || colon == at {
-            let is_end = colon == at && is_line_end(input, at);
-            return is_end.then_some(at + 2);
+            return None;
         }
         let mut start = colon + 1;
         while is_space(*input.get(start)?) {

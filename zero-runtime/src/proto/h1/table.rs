@@ -50,6 +50,9 @@ impl Line {
 pub struct HeadTable {
     pub(super) method_bytes: u32,
     pub(super) target: Span,
+    /// Nothing is in the target but what `http::Uri` takes in a path and in a query. If false, it is
+    /// still to be looked at.
+    pub(super) is_uri: bool,
     /// There is a `#` in the target.
     pub(super) has_fragment: bool,
     pub(super) is_http_11: bool,
@@ -65,6 +68,7 @@ impl HeadTable {
         HeadTable {
             method_bytes: 0,
             target: Span::default(),
+            is_uri: false,
             has_fragment: false,
             is_http_11: false,
             head_bytes: 0,
@@ -97,6 +101,7 @@ impl HeadTable {
             target_start: self.target.start,
             target_bytes: self.target.bytes as u16,
             is_http_11: self.is_http_11,
+            is_uri: self.is_uri,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Header values out of shared bytes, checked sixteen bytes at a time. Knows bytes, nothing else.
+//! Header values and paths out of a head, checked sixteen bytes at a time. Knows bytes, nothing else.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::plain::VALUE;
-use super::scan::find_stop;
+use super::scan::{Class, find_stop};
 
 /// Makes a value that shares the bytes of `head` in `range`; `None` if one may not be in a value.
 ///
@@ -20,6 +20,25 @@ pub(super) fn header_value(head: &Bytes, range: Range<usize>) -> Option<HeaderVa
     // SAFETY: `is_valid` accepts exactly what `HeaderValue::from_bytes` accepts (a test asks both
     // about every byte at every place), so the checked constructor would make this very value.
     Some(unsafe { HeaderValue::from_maybe_shared_unchecked(head.slice(range)) })
+}
+
+/// Visible ASCII but for the question mark.
+const PATH: Class = Class {
+    has_letters: false,
+    ranges: [(b'!', b'>'), (b'@', b'~'), (b'@', b'~')],
+};
+
+/// The part of the target in `range` of `head` that precedes its question mark, if there is no other
+/// than visible ASCII in it. `None` of a head shorter than sixteen bytes, too.
+#[inline]
+pub(super) fn path(head: &[u8], range: Range<usize>) -> Option<&str> {
+    let stop = find_stop(PATH, head, range.start)?;
+    if stop < range.end && head[stop] != b'?' {
+        return None;
+    }
+    let path = &head[range.start..stop.min(range.end)];
+    // SAFETY: `find_stop` has passed over these bytes, so all of them are in PATH, which is ASCII.
+    Some(unsafe { str::from_utf8_unchecked(path) })
 }
 
 /// Whether all bytes in `range` are tab, space, visible ASCII or above 0x7f.
@@ -69,6 +88,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Against the obvious way, with every byte at every place.
+    #[test]
+    fn a_path_ends_where_its_question_mark_is() {
+        for len in 1..40 {
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let mut target = vec![b'/'; len];
+                    target[at] = byte;
+                    let head = [b"GET ", &target[..], b" HTTP/1.1\r\n"].concat();
+                    let path = target.split(|&byte| byte == b'?').next().unwrap();
+                    let expected = str::from_utf8(path).ok();
+                    let is_visible = path.iter().all(u8::is_ascii_graphic);
+                    let found = super::path(&head, 4..4 + len);
+                    assert_eq!(found, expected.filter(|_| is_visible), "{byte} at {at}");
+                }
+            }
+        }
+        assert_eq!(super::path(b"GET /", 4..5), None);
     }
 
     const AROUND: [(&[u8], &[u8]); 4] = [

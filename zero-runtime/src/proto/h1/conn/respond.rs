@@ -44,7 +44,7 @@ impl Conn {
             status: parts.status,
             version: parts.version,
             reason,
-            headers: &parts.headers,
+            headers: Some(&parts.headers),
             lines: &[],
             has_date: false,
             body,
@@ -68,12 +68,44 @@ impl Conn {
             status,
             version: Version::HTTP_11,
             reason: None,
-            headers: &HeaderMap::new(),
+            headers: None,
             lines,
             has_date,
             body,
         };
         self.respond_head(head, date, out)
+    }
+
+    /// Writes a whole response with encoded `lines`, none of which frames it or is a `date`, in the one
+    /// way that nearly all are written in; false, and nothing written, if this is not one of them:
+    /// [`respond_lines`](Self::respond_lines) knows the others.
+    #[inline]
+    pub fn respond_plainly(
+        &mut self,
+        status: StatusCode,
+        lines: &[u8],
+        payload: &[u8],
+        date: &DateCache,
+        out: &mut WriteBuf,
+    ) -> bool {
+        let is_plain = matches!(self.writing, Writing::Due)
+            && self.keep_alive
+            && !self.is_http_10
+            && self.method == MethodKind::Other;
+        if !is_plain {
+            return false;
+        }
+        let Some(status_line) = encode::status_line_of_body(status) else {
+            return false;
+        };
+        if !payload.is_empty() {
+            copies::note(Copied::Joined);
+        }
+        out.write_flat(|flat| encode::put_whole(status_line, lines, payload, date, flat));
+        self.expectation = Expectation::None;
+        self.writing = Writing::Complete;
+        self.is_upgraded = false;
+        true
     }
 
     #[inline]
@@ -263,7 +295,7 @@ impl Conn {
             status,
             version: Version::HTTP_11,
             reason: None,
-            headers: &HeaderMap::new(),
+            headers: None,
             lines: &[],
             has_date: false,
             body: BodyLength::Empty,

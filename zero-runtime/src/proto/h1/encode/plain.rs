@@ -12,8 +12,8 @@ use crate::proto::h1::send::Framer;
 
 /// So much room is made for a head: enough for values of common length.
 #[inline]
-pub(super) fn guess_bytes(headers: &HeaderMap) -> usize {
-    128 + headers.len() * 48
+pub(super) fn guess_bytes(headers: Option<&HeaderMap>) -> usize {
+    128 + headers.map_or(0, |headers| headers.len() * 48)
 }
 
 /// Writes a head to a peer that is kept and whose request asks for nothing unusual. `None` if the
@@ -41,12 +41,72 @@ pub(super) fn encode(
         200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
         _ => out.extend_from_slice(status_line(head.status)?),
     }
+    let has_length = match head.headers {
+        Some(headers) => put_headers(headers, head.body, out)?,
+        None => false,
+    };
+    out.extend_from_slice(head.lines);
+    let framer = match head.body {
+        BodyLength::Known(bytes) => Framer::Length(bytes),
+        BodyLength::Empty => Framer::Length(0),
+        BodyLength::Unknown => Framer::Chunked,
+    };
+    match framer {
+        _ if has_length => {}
+        Framer::Length(bytes) => put_length(bytes, out),
+        Framer::Chunked | Framer::UntilClose => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+    }
+    out.extend_from_slice(date.last_line());
+    Some(Promised {
+        framer,
+        keep_alive: true,
+    })
+}
+
+/// Writes a whole response: a head of encoded `lines` that have no length and no date, and its body.
+#[inline]
+pub(in super::super) fn put_whole(
+    status_line: &[u8],
+    lines: &[u8],
+    payload: &[u8],
+    date: &DateCache,
+    out: &mut Vec<u8>,
+) {
+    // What is not counted: the status line, the length and the date.
+    out.reserve(128 + lines.len() + payload.len());
+    out.extend_from_slice(status_line);
+    out.extend_from_slice(lines);
+    put_length(payload.len() as u64, out);
+    out.extend_from_slice(date.last_line());
+    out.extend_from_slice(payload);
+}
+
+/// The line that says the body's length.
+#[inline]
+pub(super) fn put_length(bytes: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length: ");
+    let digit = |value: u64| b'0' + (value % 10) as u8;
+    match bytes {
+        0..=9 => out.extend_from_slice(&[digit(bytes), b'\r', b'\n']),
+        10..=99 => out.extend_from_slice(&[digit(bytes / 10), digit(bytes), b'\r', b'\n']),
+        _ => {
+            out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Returns whether there is a length among them; `None` if there is something to be settled.
+#[inline]
+fn put_headers(headers: &HeaderMap, body: BodyLength, out: &mut Vec<u8>) -> Option<bool> {
     let mut has_length = false;
-    for (name, value) in head.headers {
+    for (name, value) in headers {
         match *name {
             header::CONTENT_LENGTH => {
                 // The first of several counts, or none, which the encoder knows.
-                if has_length || !matches!(head.body, BodyLength::Known(_)) {
+                if has_length || !matches!(body, BodyLength::Known(_)) {
                     return None;
                 }
                 has_length = true;
@@ -59,30 +119,7 @@ pub(super) fn encode(
             _ => put_line(out, name, value),
         }
     }
-    out.extend_from_slice(head.lines);
-    let framer = match head.body {
-        BodyLength::Known(bytes) => Framer::Length(bytes),
-        BodyLength::Empty => Framer::Length(0),
-        BodyLength::Unknown => Framer::Chunked,
-    };
-    match framer {
-        _ if has_length => {}
-        Framer::Length(0) => out.extend_from_slice(b"content-length: 0\r\n"),
-        Framer::Length(bytes) => {
-            let mut digits = itoa::Buffer::new();
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(digits.format(bytes).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        Framer::Chunked | Framer::UntilClose => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        }
-    }
-    out.extend_from_slice(date.last_line());
-    Some(Promised {
-        framer,
-        keep_alive: true,
-    })
+    Some(has_length)
 }
 
 /// A line whose name is written out, with what follows it.

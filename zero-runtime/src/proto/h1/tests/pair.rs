@@ -1,7 +1,7 @@
 //! A peer and an application around one machine. Owns the bytes both ways; knows no rule of HTTP.
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, Response, StatusCode, response};
 
 use crate::config::Conformance;
 use crate::pool::write_buf::WriteBuf;
@@ -70,6 +70,35 @@ impl Pair {
         }
     }
 
+    /// A response whose lines are encoded, in one go if it may be; piece by piece.
+    pub(super) fn respond_plainly(
+        &mut self,
+        status: StatusCode,
+        lines: &[u8],
+        payload: &[u8],
+    ) -> bool {
+        let Pair {
+            conn, date, out, ..
+        } = self;
+        conn.respond_plainly(status, lines, payload, date, out)
+    }
+
+    pub(super) fn respond_lines(&mut self, status: StatusCode, lines: &[u8], payload: &[u8]) {
+        let Pair {
+            conn, date, out, ..
+        } = self;
+        let body = match payload.len() {
+            0 => BodyLength::Empty,
+            bytes => BodyLength::Known(bytes as u64),
+        };
+        let has_date = false;
+        let send = conn.respond_lines(status, lines, has_date, body, date, out);
+        if send != Ok(SendBody::Nothing) {
+            conn.send_slice(payload, out);
+        }
+        conn.finish(None, out).unwrap();
+    }
+
     /// The peer sends `bytes`: events until the machine waits.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
@@ -119,7 +148,7 @@ impl Pair {
                 }
                 Said::Data(data.to_vec())
             }
-            Event::Trailers(trailers) => Said::Trailers(trailers),
+            Event::Trailers(trailers) => Said::Trailers(*trailers),
             Event::End => Said::End,
             Event::Error(error) => {
                 assert!(!self.conn.wants_input());

@@ -357,3 +357,45 @@ fn trailers_are_sent_if_wanted_announced_and_allowed() {
         "{sent}"
     );
 }
+
+/// What is written in one go is what is written piece by piece, and leaves the same machine behind.
+#[test]
+fn a_whole_response_is_written_as_its_parts_are() {
+    let requests = [
+        GET,
+        GET_10,
+        HEAD,
+        "GET / HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+        "CONNECT a:1 HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nupgrade: a\r\nconnection: upgrade\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n",
+    ];
+    let long = "x".repeat(1234);
+    let mut written = 0;
+    for request in requests {
+        for code in (100..600).chain([999]) {
+            let status = StatusCode::from_u16(code).unwrap();
+            for (lines, payload) in [
+                ("", ""),
+                ("a: b\r\n", "seven"),
+                ("", "0123456789"),
+                ("", &long),
+            ] {
+                let mut whole = asked(request);
+                let (lines, payload) = (lines.as_bytes(), payload.as_bytes());
+                if !whole.respond_plainly(status, lines, payload) {
+                    assert!(whole.out.is_empty());
+                    continue;
+                }
+                written += 1;
+                let mut parts = asked(request);
+                parts.respond_lines(status, lines, payload);
+                assert_eq!(whole.sent(), parts.sent());
+                assert_eq!(format!("{:?}", whole.conn), format!("{:?}", parts.conn));
+            }
+        }
+    }
+    // Four bodies with each of 21 status codes, to three of these requests.
+    assert_eq!(written, 4 * 21 * 3);
+}
