@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
-use http::{Request, Response, request};
+use http::{Extensions, Request, Response, request};
 use tower_service::Service;
 use zero_runtime::service::HttpService;
 use zero_runtime::upgrade::OnUpgrade;
@@ -100,21 +100,22 @@ impl<A: Application> HttpService for AppService<A> {
 
     // In two places, one of which is in the way of nearly every request: a head is dear to move.
     #[inline(always)]
-    fn call(&mut self, mut head: request::Parts, body: RequestBody) -> Self::Future {
-        if !head.extensions.is_empty() {
-            offer_upgrade(&mut head);
+    fn call(&mut self, head: request::Parts, body: RequestBody) -> Self::Future {
+        let mut request = Request::from_parts(head, axum_body(body));
+        if !request.extensions().is_empty() {
+            offer_upgrade(request.extensions_mut());
         }
-        self.0.call(Request::from_parts(head, axum_body(body)))
+        self.0.call(request)
     }
 }
 
 /// A request that may be upgraded says so in hyper's type, which axum and its like look for.
 #[cold]
-fn offer_upgrade(head: &mut request::Parts) {
-    if let Some(upgrade) = head.extensions.remove::<OnUpgrade>()
+fn offer_upgrade(extensions: &mut Extensions) {
+    if let Some(upgrade) = extensions.remove::<OnUpgrade>()
         && let Some(upgrade) = hyper_upgrade(upgrade)
     {
-        head.extensions.insert(upgrade);
+        extensions.insert(upgrade);
     }
 }
 

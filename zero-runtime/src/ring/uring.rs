@@ -123,6 +123,30 @@ struct Raw {
     flags: u32,
 }
 
+/// Completions taken from the kernel and not yet reacted to, oldest first.
+struct Reaped {
+    raws: Vec<Raw>,
+    /// So many of them are out.
+    taken: usize,
+}
+
+impl Reaped {
+    fn is_empty(&self) -> bool {
+        self.taken == self.raws.len()
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Raw> {
+        let Some(raw) = self.raws.get(self.taken) else {
+            self.raws.clear();
+            self.taken = 0;
+            return None;
+        };
+        self.taken += 1;
+        Some(*raw)
+    }
+}
+
 /// One io_uring with everything in flight on it.
 pub struct Uring {
     ring: IoUring,
@@ -131,7 +155,7 @@ pub struct Uring {
     listeners: Vec<ListenerState>,
     /// Submissions that found the queue full, in order.
     staged: VecDeque<squeue::Entry>,
-    reaped: VecDeque<Raw>,
+    reaped: Reaped,
     /// Submissions whose terminal completion has not been seen.
     in_flight: usize,
     // Boxed, because the kernel knows their addresses.
@@ -178,7 +202,10 @@ impl Uring {
             ops: Vec::new(),
             listeners: listeners.collect(),
             staged: VecDeque::new(),
-            reaped: VecDeque::with_capacity(CQ_ENTRIES as usize / 8),
+            reaped: Reaped {
+                raws: Vec::with_capacity(CQ_ENTRIES as usize / 8),
+                taken: 0,
+            },
             in_flight: 0,
             messages: Vec::new(),
             wakeup: config.wakeup,
@@ -306,7 +333,7 @@ impl Uring {
 
     fn reap(&mut self) {
         for entry in self.ring.completion() {
-            self.reaped.push_back(Raw {
+            self.reaped.raws.push(Raw {
                 user_data: entry.user_data(),
                 result: entry.result(),
                 flags: entry.flags(),
@@ -443,7 +470,7 @@ impl Uring {
             let soon = self.clock.now().deadline(Duration::from_millis(50));
             self.enter(Wait::Until(soon))?;
             self.reap();
-            while let Some(raw) = self.reaped.pop_front() {
+            while let Some(raw) = self.reaped.pop() {
                 self.settle(raw);
             }
         }
@@ -651,7 +678,7 @@ impl Ring for Uring {
     }
 
     fn next_completion(&mut self) -> Option<Completion<Self>> {
-        while let Some(raw) = self.reaped.pop_front() {
+        while let Some(raw) = self.reaped.pop() {
             if let Some(completion) = self.react(raw) {
                 return Some(completion);
             }
@@ -662,7 +689,7 @@ impl Ring for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        while let Some(raw) = self.reaped.pop_front() {
+        while let Some(raw) = self.reaped.pop() {
             self.settle(raw);
         }
         let ended = self.cancel_all();

@@ -22,6 +22,9 @@ use crate::proto::h1;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeSender;
 
+/// Pipelined input held back behind an unfinished response; with more the peer is held back.
+pub(super) const CARRY_BYTES_MAX: usize = 64 * 1024;
+
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -260,13 +263,33 @@ impl<K, S: HttpService> Conn<K, S> {
                 _ => false,
             }
             && matches!(self.incoming, Incoming::Nothing)
-            && self.carry.is_empty()
+            && self.carry.len() <= CARRY_BYTES_MAX
             && self.deadline_ns() >= self.timer_at_ns
     }
 
     /// Whether the next request has to wait until the peer has read more of its answers.
     pub(super) fn is_stalled(&self, window: usize) -> bool {
         matches!(self.exchange, Exchange::Idle) && self.unsent_bytes() >= window
+    }
+
+    /// Whether somebody waits for bytes to have been sent: what is staged, a reply, or a request that
+    /// was held back.
+    #[inline]
+    pub(super) fn wants_room(&self) -> bool {
+        self.out.is_some()
+            || match self.exchange {
+                Exchange::Detached(_) | Exchange::Local(_) => true,
+                Exchange::Idle => !self.carry.is_empty(),
+                Exchange::Queued | Exchange::Calling => false,
+            }
+    }
+
+    /// A send of so many bytes begins, to be looked at when `deadline_ns` has come.
+    #[inline]
+    pub(super) fn note_send(&mut self, bytes: usize, deadline_ns: u64) {
+        self.sending_bytes = bytes;
+        self.write_deadline_ns = deadline_ns;
+        self.unacknowledged = (None, 0);
     }
 
     pub(super) fn is_sending(&self) -> bool {

@@ -408,9 +408,6 @@ enum Want {
     Direct(usize),
 }
 
-/// Pipelined input held back behind an unfinished response.
-const CARRY_BYTES_MAX: usize = 64 * 1024;
-
 impl<K, S: HttpService> Conn<K, S> {
     /// What the connection can take from the kernel in its present state.
     fn wanted_recv(&mut self, limits: &Limits) -> Want {
@@ -439,7 +436,7 @@ impl<K, S: HttpService> Conn<K, S> {
         let busy = !matches!(self.exchange, Exchange::Idle)
             || self.is_stalled(limits.response_window_bytes);
         let skipping = matches!(self.incoming, conn::Incoming::Skipping);
-        match busy && (skipping || self.carry.len() > CARRY_BYTES_MAX) {
+        match busy && (skipping || self.carry.len() > conn::CARRY_BYTES_MAX) {
             true => Want::Pause,
             false => Want::Multishot,
         }

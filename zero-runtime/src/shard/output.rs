@@ -25,6 +25,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Starts a send on every connection that has something staged and none in flight.
     pub(super) fn stage_sends(&mut self) {
+        let deadline_ns = self.next_write_check_ns();
         let mut dirty = self.outbox.take_dirty();
         for key in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(key) else {
@@ -39,22 +40,21 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             if let Some(out) = conn.out.take() {
                 conn.begun = None;
-                self.start_send(key, out);
+                conn.note_send(out.len(), deadline_ns);
+                self.ring.send(key, &conn.socket, out);
+                if deadline_ns < conn.timer_at_ns {
+                    self.arm_timer(key);
+                }
             }
         }
         self.outbox.give_back(dirty);
     }
 
-    fn start_send(&mut self, key: Key, buf: Box<WriteBuf>) {
+    fn go_on_sending(&mut self, key: Key, buf: Box<WriteBuf>) {
         let deadline_ns = self.next_write_check_ns();
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        conn.sending_bytes = buf.len();
-        conn.write_deadline_ns = deadline_ns;
-        conn.unacknowledged = (None, 0);
-        self.ring.send(key, &conn.socket, buf);
-        if deadline_ns < conn.timer_at_ns {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.note_send(buf.len(), deadline_ns);
+            self.ring.send(key, &conn.socket, buf);
             self.arm_timer(key);
         }
     }
@@ -71,40 +71,25 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.settle(key);
         }
         match result {
-            Ok(sent) => {
-                self.counters.bytes_out.add(sent as u64);
-                self.go_on_sending(key, buf);
-            }
+            Ok(sent) => self.counters.bytes_out.add(sent as u64),
             // Nothing was sent and nothing is wrong.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {
-                self.go_on_sending(key, buf);
-            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {}
             // The peer is gone.
             Err(_) => {
                 self.outbox.recycle(buf);
                 self.terminate(key);
+                return self.settle(key);
+            }
+        }
+        if !buf.is_empty() {
+            self.go_on_sending(key, buf);
+        } else {
+            self.outbox.recycle(buf);
+            if conn.wants_room() {
+                self.use_room(key);
             }
         }
         self.settle(key);
-    }
-
-    fn go_on_sending(&mut self, key: Key, buf: Box<WriteBuf>) {
-        if !buf.is_empty() {
-            return self.start_send(key, buf);
-        }
-        self.outbox.recycle(buf);
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        let is_wanted = conn.out.is_some()
-            || match conn.exchange {
-                Exchange::Detached(_) | Exchange::Local(_) => true,
-                Exchange::Idle => !conn.carry.is_empty(),
-                Exchange::Queued | Exchange::Calling => false,
-            };
-        if is_wanted {
-            self.use_room(key);
-        }
     }
 
     /// There is room again: for the reply that waits for it, for the next request, or for what is
