@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `compare` | what each backend costs and how fast it answers per scenario, A B, B A, with a verdict and a page |
 //! | `load` | how fast any HTTP/1.1 server answers, in a closed loop or at a fixed rate |
-//! | `icount` | how many instructions a request takes, held against a baseline |
+//! | `icount` | how many instructions a request takes, and each part of its way, held against a baseline |
 //! | `idle` | how many bytes an idle keep-alive connection holds |
 //! | `allocs` | how many allocations and bytes one request takes |
 //! | `layer_costs` | what each layer of zero-tower-layers costs, beside tower-http's |
@@ -26,6 +26,7 @@ pub mod compare;
 pub mod db;
 pub mod icount;
 pub mod load;
+pub mod ops;
 pub mod page;
 pub mod proc;
 pub mod ring;

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
+use axum::routing::get;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::alloc::{self, AllocCount};
 use crate::args::Failure;
 use crate::child;
+use crate::icount::{MARK_PATH, mark};
 use crate::server::{self, Backend, Running};
 
 /// What a server is asked for on its command line.
@@ -29,11 +31,13 @@ pub struct Options {
     pub burn_ns: u64,
     /// Whether allocations are counted.
     pub count_alloc: bool,
+    /// Whether a request for [`MARK_PATH`] makes a mark for callgrind.
+    pub marks: bool,
 }
 
 impl Options {
-    /// Reads `--backend`, `--dispatch`, `--threads`, `--port`, `--burn-ns`, `--count-alloc` and
-    /// `--end-with-parent`.
+    /// Reads `--backend`, `--dispatch`, `--threads`, `--port`, `--burn-ns`, `--count-alloc`,
+    /// `--marks` and `--end-with-parent`.
     ///
     /// # Errors
     /// When there is anything else, or a value makes no sense.
@@ -46,6 +50,7 @@ impl Options {
             port: 0,
             burn_ns: 0,
             count_alloc: false,
+            marks: false,
         };
         let mut dispatch = None;
         let mut parser = Parser::from_args(args);
@@ -57,6 +62,7 @@ impl Options {
                 Long("port") => options.port = parser.value()?.parse()?,
                 Long("burn-ns") => options.burn_ns = parser.value()?.parse()?,
                 Long("count-alloc") => options.count_alloc = true,
+                Long("marks") => options.marks = true,
                 Long("end-with-parent") => child::end_with_parent()?,
                 other => return Err(other.unexpected().into()),
             }
@@ -90,6 +96,10 @@ pub fn serve(options: Options, app: Router) -> Result<(), Failure> {
         ns => app.layer(from_fn(move |request: Request, next: Next| {
             burn(ns, request, next)
         })),
+    };
+    let app = match options.marks {
+        false => app,
+        true => app.route(MARK_PATH, get(async || mark())),
     };
     serve_with(options, |options| {
         server::start(options.backend, app, options.threads, options.port)

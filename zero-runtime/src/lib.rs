@@ -39,6 +39,9 @@ mod endpoint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "instrument")]
+#[doc(hidden)]
+pub mod instrument;
 mod message;
 mod phase;
 mod pool;

@@ -1,64 +1,62 @@
-//! Counts the instructions of a request by callgrind and holds them against a baseline.
+//! Counts instructions by callgrind, of requests and of the parts of their way, and holds them against the
+//! committed baseline.
 //!
-//! Run: `cargo build --release -p zero-bench && target/release/icount --check FILE`
-//! (`--backend zero-inline,hyper-alone`, `--scenario plain64,hdr64`; `--write FILE` makes a baseline). Needs
-//! valgrind.
+//! Run: `cargo build --release -p zero-bench --bin server --bin icount && target/release/icount --check`
+//! (`--backend zero-inline-sleep,hyper`, `--scenario plain64,hdr64`, `--no-parts`; `--baseline FILE` in place
+//! of `benches/icount.json`). Needs valgrind; takes about half a minute.
 //!
-//! See: a row per scenario and backend. With `--check` it fails when a count of zero's has risen by more
-//! than 2 %: make it cheaper again, or change the baseline in the same commit and say why. Counts hold for
-//! one version of the compiler and of the C library; the baseline names its compiler, and another one's
-//! counts are told but fail nothing. Needs an otherwise idle machine: see `benches/README.md` on callgrind.
+//! See: a row per scenario and backend, and one per part. With `--check` it fails when a count of the
+//! baseline has risen by more than 2 %: make it cheaper again, or run `icount --save` and commit the
+//! baseline together with the change and the reason. Counts hold for one compiler and one C library;
+//! the baseline names its own, and with others differences are told but fail nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
 use zero_bench::args::{Failure, exit_code, list, warn_if_debug_build};
 use zero_bench::case::Case;
 use zero_bench::compare::subject::Subject;
-use zero_bench::icount::per_request;
-use zero_bench::scenario;
+use zero_bench::icount::{Baseline, Change};
+use zero_bench::{icount, ops, scenario};
 
-/// How much a count may rise.
-const ALLOWED_RISE: f64 = 0.02;
-
-#[derive(Serialize, Deserialize)]
-struct Baseline {
-    /// What `rustc --version` said.
-    compiler: String,
-    /// Instructions per request, by `scenario/backend`.
-    instructions: BTreeMap<String, f64>,
-}
+/// The baseline that is committed.
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/icount.json");
+/// Tells this program that it is run by itself, under valgrind.
+const WITHIN: &str = "--within-valgrind";
 
 struct Args {
     scenarios: Vec<String>,
     subjects: Vec<Subject>,
-    check: Option<PathBuf>,
-    write: Option<PathBuf>,
+    parts: bool,
+    check: bool,
+    save: bool,
+    baseline: PathBuf,
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(WITHIN) {
+        ops::silence();
+        icount::count_here(&ops::all());
+        return ExitCode::SUCCESS;
+    }
     exit_code(run())
 }
 
 fn run() -> Result<(), Failure> {
     let args = parse_args()?;
     warn_if_debug_build();
-    let counted = Baseline {
-        compiler: compiler()?,
-        instructions: count(&args)?,
-    };
-    if let Some(path) = &args.write {
-        std::fs::write(path, serde_json::to_string_pretty(&counted)? + "\n")?;
+    let counted = Baseline::here(count(&args)?)?;
+    if args.check {
+        let baseline = std::fs::read_to_string(&args.baseline)
+            .map_err(|error| format!("{}: {error}", args.baseline.display()))?;
+        check(&counted, &serde_json::from_str(&baseline)?)?;
     }
-    match &args.check {
-        Some(path) => check(
-            &counted,
-            &serde_json::from_str(&std::fs::read_to_string(path)?)?,
-        ),
-        None => Ok(()),
+    if args.save {
+        let text = serde_json::to_string_pretty(&counted)? + "\n";
+        std::fs::write(&args.baseline, text)?;
     }
+    Ok(())
 }
 
 fn count(args: &Args) -> Result<BTreeMap<String, f64>, Failure> {
@@ -67,50 +65,48 @@ fn count(args: &Args) -> Result<BTreeMap<String, f64>, Failure> {
     for name in &args.scenarios {
         let case = Case::from(scenario::find(name)?);
         for subject in &args.subjects {
-            let count = per_request(&case, &subject.launch(false)?)
+            let count = icount::between_marks(&case, &subject.launch(false)?)
                 .map_err(|error| format!("{name} on {}: {error}", subject.label))?;
             println!("| {name} | {} | {count:.0} |", subject.label);
             counts.insert(format!("{name}/{}", subject.label), count.round());
+        }
+    }
+    if args.parts {
+        println!("\n| part | instructions |\n|---|---|");
+        let ops = ops::all();
+        let each = icount::parts(&ops, &std::env::current_exe()?, &[WITHIN])?;
+        for (op, count) in ops.iter().zip(each) {
+            println!("| {} | {count:.0} |", op.name);
+            counts.insert(op.name.into(), count.round());
         }
     }
     Ok(counts)
 }
 
 fn check(counted: &Baseline, baseline: &Baseline) -> Result<(), Failure> {
-    let mut risen = Vec::new();
-    for (name, now) in &counted.instructions {
-        let Some(then) = baseline.instructions.get(name) else {
-            continue;
-        };
-        let change = now / then - 1.0;
-        println!(
-            "{name}: {then:.0} in the baseline, {:+.1} %",
-            change * 100.0
-        );
-        if change > ALLOWED_RISE && name.contains("/zero") {
-            risen.push(format!("{name} {:+.1} %", change * 100.0));
-        }
+    println!();
+    let changes = baseline.changes(counted);
+    for Change { name, then, rise } in &changes {
+        println!("{name}: {then:.0} in the baseline, {:+.1} %", rise * 100.0);
     }
+    let risen: Vec<_> = changes
+        .iter()
+        .filter(|change| change.is_too_much())
+        .map(|change| format!("{} {:+.1} %", change.name, change.rise * 100.0))
+        .collect();
     if risen.is_empty() {
         return Ok(());
     }
-    if counted.compiler != baseline.compiler {
-        println!(
-            "counted with {}, the baseline with {}: no verdict",
-            counted.compiler, baseline.compiler
-        );
+    if let Some(reason) = baseline.differs_from(counted) {
+        println!("{reason}: no verdict");
         return Ok(());
     }
     Err(format!(
-        "instructions per request rose by more than 2 %: {}",
+        "instructions rose by more than 2 %: {}. Make it cheaper, or run icount --save and commit the \
+         baseline with the reason",
         risen.join(", ")
     )
     .into())
-}
-
-fn compiler() -> Result<String, Failure> {
-    let output = Command::new("rustc").arg("--version").output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 fn parse_args() -> Result<Args, Failure> {
@@ -120,17 +116,21 @@ fn parse_args() -> Result<Args, Failure> {
         scenarios: ["plain64", "hdr64", "json64", "users64"]
             .map(String::from)
             .to_vec(),
-        subjects: vec!["zero-inline".parse()?],
-        check: None,
-        write: None,
+        subjects: vec!["zero-inline-sleep".parse()?],
+        parts: true,
+        check: false,
+        save: false,
+        baseline: BASELINE.into(),
     };
     let mut parser = Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("scenario") => args.scenarios = list(&mut parser)?,
             Long("backend") => args.subjects = list(&mut parser)?,
-            Long("check") => args.check = Some(parser.value()?.into()),
-            Long("write") => args.write = Some(parser.value()?.into()),
+            Long("no-parts") => args.parts = false,
+            Long("check") => args.check = true,
+            Long("save") => args.save = true,
+            Long("baseline") => args.baseline = parser.value()?.into(),
             other => return Err(other.unexpected().into()),
         }
     }

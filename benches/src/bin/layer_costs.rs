@@ -21,13 +21,14 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+use tower::{Layer, Service, ServiceExt as _};
 use tower_http as theirs;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
 use zero_bench::alloc::AllocCount;
 use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
-use zero_bench::{app, scenario};
+use zero_bench::stacks::their_bearer;
+use zero_bench::{
+    app, native_request_id, native_stack, ops, scenario, tower_http_request_id, tower_http_stack,
+};
 use zero_tower_layers as ours;
 
 #[cfg(feature = "count-alloc")]
@@ -44,9 +45,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Failure> {
     warn_if_debug_build();
     let rounds = parse_args()?;
-    // What most servers run with: spans of level DEBUG, the default of both, are filtered out.
-    let subscriber = tracing_subscriber::registry().with(LevelFilter::INFO);
-    tracing_subscriber::util::SubscriberInitExt::try_init(subscriber)?;
+    ops::silence();
     print_layers(rounds)?;
     print_compression(rounds);
     Ok(())
@@ -147,60 +146,6 @@ fn in_use(router: Router) -> Router {
     router.with_state(())
 }
 
-macro_rules! request_id {
-    (theirs) => {
-        ServiceBuilder::new()
-            .layer(theirs::request_id::SetRequestIdLayer::x_request_id(
-                theirs::request_id::MakeRequestUuid,
-            ))
-            .layer(theirs::request_id::PropagateRequestIdLayer::x_request_id())
-    };
-    (ours) => {
-        ours::request_id::ZeroRequestIdLayer::x_request_id(ours::request_id::MakeRequestUuid)
-    };
-}
-
-/// The six that most servers have.
-macro_rules! stack {
-    (theirs) => {
-        ServiceBuilder::new()
-            .layer(theirs::sensitive_headers::SetSensitiveHeadersLayer::new([
-                AUTHORIZATION,
-                COOKIE,
-            ]))
-            .layer(request_id!(theirs))
-            .layer(theirs::trace::TraceLayer::new_for_http())
-            .layer(theirs::compression::CompressionLayer::new())
-            .layer(theirs::cors::CorsLayer::permissive())
-            .layer(theirs_bearer())
-    };
-    (ours) => {
-        stack!(@ours request_id!(ours))
-    };
-    (ours, without extensions) => {
-        stack!(@ours request_id!(ours).extensions(false))
-    };
-    (@ours $request_id:expr) => {
-        ServiceBuilder::new()
-            .layer(ours::sensitive_headers::ZeroSensitiveHeadersLayer::new([
-                AUTHORIZATION,
-                COOKIE,
-            ]))
-            .layer($request_id)
-            .layer(ours::trace::ZeroTraceLayer::new_for_http())
-            .layer(ours::compression::ZeroCompressionLayer::new())
-            .layer(ours::cors::ZeroCorsLayer::permissive())
-            .layer(ours::auth::ZeroAuthLayer::bearer("secret"))
-    };
-}
-
-#[allow(deprecated)] // tower-http has no other.
-fn theirs_bearer<B: Default>() -> theirs::validate_request::ValidateRequestHeaderLayer<
-    theirs::auth::require_authorization::Bearer<B>,
-> {
-    theirs::validate_request::ValidateRequestHeaderLayer::bearer("secret")
-}
-
 fn rows() -> Vec<(&'static str, [Variant; 4])> {
     use ours::compression::ZeroCompressionLayer;
     use ours::cors::ZeroCorsLayer;
@@ -225,15 +170,19 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
             ZeroCompressionLayer::new()
         ),
         row!("CORS", CorsLayer::permissive(), ZeroCorsLayer::permissive()),
-        row!("request id", request_id!(theirs), request_id!(ours)),
+        row!(
+            "request id",
+            tower_http_request_id!(),
+            native_request_id!(extensions: true)
+        ),
         row!(
             "request id without extensions",
-            request_id!(theirs),
-            request_id!(ours).extensions(false)
+            tower_http_request_id!(),
+            native_request_id!(extensions: false)
         ),
         row!(
             "bearer token",
-            theirs_bearer(),
+            their_bearer(),
             ours::auth::ZeroAuthLayer::bearer("secret")
         ),
         row!(
@@ -246,11 +195,15 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
             NormalizePathLayer::trim_trailing_slash(),
             ZeroNormalizePathLayer::trim_trailing_slash()
         ),
-        row!("all but the path", stack!(theirs), stack!(ours)),
+        row!(
+            "all but the path",
+            tower_http_stack!(),
+            native_stack!(extensions: true)
+        ),
         row!(
             "all but the path and the extensions",
-            stack!(theirs),
-            stack!(ours, without extensions)
+            tower_http_stack!(),
+            native_stack!(extensions: false)
         ),
     ]
 }

@@ -3,7 +3,7 @@
 //! Run: `cargo run --release -p zero-bench --bin server -- --backend zero --port 8080`
 //! with `--backend zero|hyper|hyper-default|hyper-alone|uring-floor|epoll-floor`, for zero
 //! `--dispatch inline|workers`, `--threads 1`, `--port 0` (any), `--burn-ns 0` (time wasted in every
-//! request), `--count-alloc`.
+//! request), `--count-alloc`, `--marks` (a path for `icount`).
 //!
 //! See: `listening on 127.0.0.1:8080`, then nothing. On SIGUSR1 a line `allocs:` (zeros without
 //! `--count-alloc`) and a line `stats:` with the backend's counters. On SIGTERM or SIGINT the same,

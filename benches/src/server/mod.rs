@@ -27,6 +27,8 @@ pub enum Backend {
     ZeroWorkers,
     /// zero, whose shard sleeps whenever it has nothing to do.
     ZeroSleep,
+    /// zero, inline, whose shard sleeps: does the same for the same requests, whatever the clock says.
+    ZeroInlineSleep,
     /// zero, whose shard never sleeps.
     ZeroSpin,
     /// zero without axum: `ZeroRuntime::run_sync`. The modes answer a few of the paths.
@@ -74,11 +76,12 @@ pub enum Home {
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 20] = [
+    pub const ALL: [Backend; 21] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
         Backend::ZeroSleep,
+        Backend::ZeroInlineSleep,
         Backend::ZeroSpin,
         Backend::ZeroSync,
         Backend::ZeroPerCore,
@@ -113,6 +116,7 @@ impl Backend {
             Backend::ZeroInline => "zero-inline",
             Backend::ZeroWorkers => "zero-workers",
             Backend::ZeroSleep => "zero-sleep",
+            Backend::ZeroInlineSleep => "zero-inline-sleep",
             Backend::ZeroSpin => "zero-spin",
             Backend::ZeroSync => "zero-sync",
             Backend::ZeroPerCore => "zero-per-core",
@@ -138,7 +142,10 @@ impl Backend {
             Backend::Zero => "zero_axum::serve, Dispatch::Adaptive, as it comes",
             Backend::ZeroInline => "zero_axum::serve, Dispatch::Inline",
             Backend::ZeroWorkers => "zero_axum::serve, Dispatch::Workers",
-            Backend::ZeroSleep => "zero_axum::serve, Wakeup::Futex: sleeps at once",
+            Backend::ZeroSleep => "zero_axum::serve, Wakeup::Sleep: sleeps at once",
+            Backend::ZeroInlineSleep => {
+                "zero_axum::serve, Dispatch::Inline, Wakeup::Sleep: what icount counts"
+            }
             Backend::ZeroSpin => "zero_axum::serve, Wakeup::Spin: never sleeps",
             Backend::ZeroSync => "ZeroRuntime::run_sync, without axum",
             Backend::ZeroPerCore => "ZeroRuntime::run_per_core, without axum",
@@ -179,6 +186,7 @@ impl Backend {
                 | Backend::ZeroInline
                 | Backend::ZeroWorkers
                 | Backend::ZeroSleep
+                | Backend::ZeroInlineSleep
                 | Backend::ZeroSpin
         )
     }

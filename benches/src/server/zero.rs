@@ -40,6 +40,7 @@ fn config(backend: Backend, shards: usize) -> Config {
         Backend::ZeroInline => config.dispatch(Dispatch::Inline),
         Backend::ZeroWorkers => config.dispatch(Dispatch::Workers),
         Backend::ZeroSleep => config.wakeup(Wakeup::Sleep),
+        Backend::ZeroInlineSleep => config.dispatch(Dispatch::Inline).wakeup(Wakeup::Sleep),
         Backend::ZeroSpin => config.wakeup(Wakeup::Spin),
         _ => config,
     }

@@ -1,21 +1,17 @@
-//! Instructions per request, by callgrind: a figure that hardly moves between runs, on any machine.
+//! Counts of any server, also one that knows nothing of this package.
 //!
-//! A server is run under valgrind twice, with a small and a large number of requests on one connection; the
+//! It is run under valgrind twice, with a small and a large number of requests on one connection; the
 //! difference is the requests'. Many are sent at once: how often a server that has nothing to do looks
-//! for work before it sleeps depends on the clock, and would otherwise be most of the noise. Kernel
-//! instructions are not seen.
+//! for work before it sleeps depends on the clock, and would otherwise be most of the noise.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::{free_address, require_valgrind, total, under_callgrind};
 use crate::args::Failure;
 use crate::case::Case;
 use crate::child::{Launch, ServerProcess};
 use crate::client::Client;
-use crate::compare::subject::find_program;
 
 /// Requests of the two runs.
 const FEW: u32 = 512;
@@ -32,9 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// When valgrind is missing, or the server cannot be run under it or does not answer.
 pub fn per_request(case: &Case, launch: &Launch) -> Result<f64, Failure> {
-    if find_program("valgrind").is_none() {
-        return Err("valgrind is not installed; run: apt-get install valgrind".into());
-    }
+    require_valgrind()?;
     let (few, few_answered) = life(case, launch, FEW)?;
     let (many, many_answered) = life(case, launch, MANY)?;
     Ok((many - few) / (many_answered - few_answered))
@@ -51,15 +45,11 @@ fn life(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failu
             (addr, vec!["--port".to_owned(), addr.port().to_string()])
         }
     };
-    let mut command = Command::new("valgrind");
+    let mut command = under_callgrind(&out, &launch.program);
     command
-        .args(["-q", "--tool=callgrind"])
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(&launch.program)
         .args(&launch.args)
         .args(port)
-        .envs(launch.env.iter().cloned())
-        .stderr(Stdio::null());
+        .envs(launch.env.iter().cloned());
     let server = ServerProcess::spawn(command, Some(addr), PATIENCE)?;
     let mut client = Client::connect(server.addr)?;
     let request = case.requests[0].bytes("127.0.0.1").repeat(AT_ONCE);
@@ -82,22 +72,4 @@ fn life(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failu
     // A file left in the temporary directory harms nobody.
     let _ = fs::remove_file(&out);
     Ok((total?, f64::from(answered)))
-}
-
-fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-/// The sum over the program in callgrind's file.
-fn total(out: &Path) -> Result<f64, Failure> {
-    let text =
-        fs::read_to_string(out).map_err(|error| format!("callgrind wrote no counts: {error}"))?;
-    let sums = text.lines().filter_map(|line| {
-        let sum = line
-            .strip_prefix("totals:")
-            .or_else(|| line.strip_prefix("summary:"))?;
-        sum.split_whitespace().next()?.parse::<f64>().ok()
-    });
-    sums.reduce(f64::max)
-        .ok_or_else(|| "callgrind's file has no sum".into())
 }
