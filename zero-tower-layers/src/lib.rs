@@ -18,7 +18,12 @@
 //!
 //! They are ordinary layers over any `tower::Service<http::Request<B>>` that answers with an
 //! `http::Response`: inside `axum::Router::layer`, in a `ServiceBuilder`, around tonic, on plain hyper.
-//! Nothing here knows axum or `zero-runtime`.
+//! Nothing here knows axum.
+//!
+//! With the feature `zero-runtime` they are layers over `tower::Service<HttpOwnedRequest>` too, the services of
+//! `ZeroRuntime::run_tower`: the same builders and the same policies in another shell. Such requests have no
+//! extensions, so a request id is in its header alone; checks of one's own are
+//! `ValidateOwnedRequest`, and [`ZeroAsyncAuthLayer`](auth::ZeroAsyncAuthLayer) stays with `http`'s types.
 //!
 //! # Where to put them
 //!

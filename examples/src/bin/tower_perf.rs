@@ -1,7 +1,7 @@
 //! A tower stack over the server's own requests, a limit and a timeout around a router: `run_tower`.
 //!
 //! Run:  `cargo run --release -p zero-examples --bin tower_perf [PORT]`
-//! See:  curl -i localhost:3000/users/7   -> seven, and a header from an http-typed layer
+//! See:  curl -i localhost:3000/users/7   -> seven, an id, and a header from an http-typed layer
 //!       curl -i localhost:3000/slow      -> 503 after a second
 //!       wrk -c64 -t1 http://localhost:3000/users/7
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use zero_runtime::router::Router;
 use zero_runtime::tower_http_compat::HttpLayer;
 use zero_runtime::{Config, Io, StatusCode, ZeroResponse, ZeroRuntime};
+use zero_tower_layers::request_id::{MakeRequestUuid, ZeroRequestIdLayer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
@@ -38,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .concurrency_limit(10_000)
         .timeout(Duration::from_secs(1))
+        .layer(ZeroRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(HttpLayer::new(header))
         .service(router);
     ZeroRuntime::new(io).run_tower(service)?.wait()?;

@@ -156,6 +156,13 @@ impl ResponseBody {
     }
 }
 
+/// No bytes.
+impl Default for ResponseBody {
+    fn default() -> Self {
+        ResponseBody::EMPTY
+    }
+}
+
 /// `body` with a boxed error.
 struct MapErr<B>(Pin<Box<B>>);
 

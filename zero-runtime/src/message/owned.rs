@@ -1,10 +1,13 @@
 //! [`HttpOwnedRequest`]: a request that owns its bytes and may go anywhere.
 
+mod edit;
+
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderName, Request, Uri, Version};
 
 use super::{BodyStream, CollectError, Headers, HttpRequest};
 use crate::body::RequestBody;
@@ -25,6 +28,8 @@ pub struct HttpOwnedRequest {
     line: RequestLine,
     body: OwnedBody,
     peer_addr: SocketAddr,
+    /// Headers whose values are secret, said by a layer.
+    sensitive: Option<Arc<[HeaderName]>>,
 }
 
 enum OwnedBody {
@@ -44,6 +49,7 @@ impl HttpOwnedRequest {
             line: head.line,
             body,
             peer_addr,
+            sensitive: None,
         }
     }
 
@@ -58,6 +64,7 @@ impl HttpOwnedRequest {
             line,
             body: OwnedBody::Whole(body),
             peer_addr,
+            sensitive: None,
         }
     }
 
@@ -154,12 +161,11 @@ impl HttpOwnedRequest {
             return None;
         };
         let head = self.head.clone();
-        Some(HttpOwnedRequest::whole(
-            head,
-            self.line,
-            body.clone(),
-            self.peer_addr,
-        ))
+        let again = HttpOwnedRequest::whole(head, self.line, body.clone(), self.peer_addr);
+        Some(HttpOwnedRequest {
+            sensitive: self.sensitive.clone(),
+            ..again
+        })
     }
 
     /// The request in `http`'s types, sharing its bytes; the address is an extension of type
@@ -168,17 +174,7 @@ impl HttpOwnedRequest {
     /// # Errors
     /// What `http` cannot express: more than 32,768 headers, or a name of over 65,535 bytes.
     pub fn into_http(self) -> Result<Request<RequestBody>, http::Error> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::from_bytes(self.method().as_bytes())?;
-        *request.version_mut() = self.version();
-        for (name, value) in self.headers() {
-            let name = HeaderName::from_bytes(name.as_bytes())?;
-            let value = HeaderValue::from_maybe_shared(self.head.slice_ref(value))?;
-            request.headers_mut().try_append(name, value)?;
-        }
-        let target = self.head.slice_ref(self.line.target(&self.head));
-        *request.uri_mut() = Uri::from_maybe_shared(target)?;
-        request.extensions_mut().insert(self.peer_addr);
+        let request = self.http_head()?;
         let body = match self.body {
             OwnedBody::Whole(bytes) => RequestBody::whole(bytes, false),
             OwnedBody::Stream(stream) => stream.into_inner(),
@@ -236,7 +232,7 @@ mod tests {
     use super::*;
     use crate::proto::h1::{Conn, Event, H1Limits, HeadTable};
 
-    fn request(head: &str, body: &'static [u8]) -> HttpOwnedRequest {
+    pub(super) fn request(head: &str, body: &'static [u8]) -> HttpOwnedRequest {
         let mut table = HeadTable::new(100);
         let step = Conn::new().handle_input(&H1Limits::default(), head.as_bytes(), &mut table);
         assert!(matches!(step.event, Event::Head(_)), "{step:?}");

@@ -1,5 +1,7 @@
 //! [`ZeroResponse`]: a status, header lines encoded as they are set, and a body.
 
+mod edit;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};

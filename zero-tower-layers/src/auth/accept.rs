@@ -4,11 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, HeaderMap};
+use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response, StatusCode};
 use mime::{Mime, MimeIter};
 
-use super::policy::{ValidateRequest, refusal};
+use super::policy::{ValidateRequest, is_text, refusal};
 
 /// Asks that `accept`, if there is one, names the media type given, its range or `*/*`; else 406.
 ///
@@ -37,20 +37,24 @@ impl<B, ResBody: Default> ValidateRequest<B> for AcceptHeader<ResBody> {
     type ResponseBody = ResBody;
 
     fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<ResBody>> {
-        if is_accepted(&self.offered, request.headers()) {
-            Ok(())
-        } else {
-            Err(refusal(StatusCode::NOT_ACCEPTABLE))
+        let lines = request.headers().get_all(ACCEPT).iter();
+        match self.is_accepted(lines.map(HeaderValue::as_bytes)) {
+            true => Ok(()),
+            false => Err(refusal(StatusCode::NOT_ACCEPTABLE)),
         }
     }
 }
 
-fn is_accepted(offered: &Mime, request: &HeaderMap) -> bool {
-    let mut lines = request.get_all(ACCEPT).iter().peekable();
-    lines.peek().is_none()
-        || lines
-            .filter_map(|line| line.to_str().ok())
-            .any(|line| is_accepted_by(offered, line))
+impl<ResBody> AcceptHeader<ResBody> {
+    /// Whether a request with these values of `accept` takes what is offered.
+    pub(super) fn is_accepted<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> bool {
+        let mut lines = lines.peekable();
+        lines.peek().is_none()
+            || lines
+                .filter(|line| is_text(line))
+                .filter_map(|line| str::from_utf8(line).ok())
+                .any(|line| is_accepted_by(&self.offered, line))
+    }
 }
 
 /// Reads a list that is spelt as everybody spells it without taking memory. Any other is left to the

@@ -12,7 +12,7 @@ use super::policy::{ValidateRequest, is_secret, refusal, take_map};
 
 /// What `authorization` must be, and what is said of it where it is not.
 #[derive(Clone)]
-struct Credentials {
+pub(super) struct Credentials {
     expected: HeaderValue,
     challenge: Option<HeaderValue>,
 }
@@ -27,7 +27,18 @@ impl Credentials {
 
     fn are_in(&self, request: &HeaderMap) -> bool {
         let actual = request.get(AUTHORIZATION);
+        self.are(actual.map(HeaderValue::as_bytes))
+    }
+
+    /// Whether they are what a request has as `authorization`.
+    pub(super) fn are(&self, actual: Option<&[u8]>) -> bool {
         actual.is_some_and(|actual| is_secret(actual, self.expected.as_bytes()))
+    }
+
+    /// What an answer with 401 says.
+    #[cfg(feature = "zero-runtime")]
+    pub(super) fn challenge(&self) -> Option<&HeaderValue> {
+        self.challenge.as_ref()
     }
 
     /// RFC 9110 §11.6.1: an answer with 401 must have a challenge.
@@ -55,7 +66,7 @@ macro_rules! check {
     ($(#[$doc:meta])* $check:ident) => {
         $(#[$doc])*
         pub struct $check<ResBody> {
-            credentials: Credentials,
+            pub(super) credentials: Credentials,
             body: PhantomData<fn() -> ResBody>,
         }
 

@@ -37,6 +37,8 @@ mod accept;
 mod authorizer;
 mod credentials;
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod required;
 mod service;
@@ -47,6 +49,8 @@ pub use self::authorizer::{
 };
 pub use self::credentials::{Basic, Bearer};
 pub use self::layer::ZeroAuthLayer;
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::{OwnedResponseFuture, ValidateOwnedRequest};
 pub use self::policy::ValidateRequest;
 pub use self::required::RequiredHeaderValue;
 pub use self::service::{ResponseFuture, ZeroAuth};

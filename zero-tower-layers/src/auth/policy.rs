@@ -2,7 +2,7 @@
 //!
 //! Knows requests and the answers to them; knows no service and no future.
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::{Request, Response, StatusCode};
 use subtle::ConstantTimeEq as _;
 
@@ -44,8 +44,13 @@ where
 }
 
 /// Whether a value is the one expected. The time it takes depends on their lengths alone.
-pub(super) fn is_secret(actual: &HeaderValue, expected: &[u8]) -> bool {
-    actual.as_bytes().ct_eq(expected).into()
+pub(super) fn is_secret(actual: &[u8], expected: &[u8]) -> bool {
+    actual.ct_eq(expected).into()
+}
+
+/// Whether a value is text as `HeaderValue::to_str` has it.
+pub(super) fn is_text(value: &[u8]) -> bool {
+    value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
 }
 
 /// An answer with this status and nothing else.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 
-use super::policy::{ValidateRequest, is_secret, refusal};
+use super::policy::{ValidateRequest, is_secret, is_text, refusal};
 
 /// Asks for a header whose first value is the one given; else 403.
 pub struct RequiredHeaderValue<ResBody> {
@@ -26,19 +26,26 @@ impl<ResBody> RequiredHeaderValue<ResBody> {
     }
 }
 
+impl<ResBody> RequiredHeaderValue<ResBody> {
+    pub(super) fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// Whether the value is what a request has. As tower-http: one that is not printable ASCII matches
+    /// nothing, be it the same.
+    pub(super) fn is(&self, actual: Option<&[u8]>) -> bool {
+        actual.is_some_and(|actual| is_secret(actual, self.value.as_bytes()) && is_text(actual))
+    }
+}
+
 impl<B, ResBody: Default> ValidateRequest<B> for RequiredHeaderValue<ResBody> {
     type ResponseBody = ResBody;
 
     fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<ResBody>> {
-        let actual = request.headers().get(&self.name);
-        // As tower-http: a value that is not printable ASCII matches nothing, be it the same.
-        let is_it = |actual: &http::HeaderValue| {
-            is_secret(actual, self.value.as_bytes()) && actual.to_str().is_ok()
-        };
-        if actual.is_some_and(is_it) {
-            Ok(())
-        } else {
-            Err(refusal(StatusCode::FORBIDDEN))
+        let actual = request.headers().get(self.name());
+        match self.is(actual.map(HeaderValue::as_bytes)) {
+            true => Ok(()),
+            false => Err(refusal(StatusCode::FORBIDDEN)),
         }
     }
 }

@@ -14,8 +14,8 @@ use super::{AcceptHeader, Basic, Bearer};
 /// The service of [`ZeroAuthLayer`](super::ZeroAuthLayer). See the [module](super).
 #[derive(Debug, Clone)]
 pub struct ZeroAuth<S, T> {
-    inner: S,
-    validate: T,
+    pub(super) inner: S,
+    pub(super) validate: T,
 }
 
 impl<S, T> ZeroAuth<S, T> {

@@ -26,6 +26,8 @@ where
 {
     type FailureClass = NewClass;
     type ClassifyEos = MapFailureClass<C::ClassifyEos, F>;
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = C::BY_STATUS;
 
     fn classify_response<B>(
         self,

@@ -34,6 +34,11 @@ pub trait MakeClassifier {
     /// Classifies the end of one stream.
     type ClassifyEos: ClassifyEos<FailureClass = Self::FailureClass>;
 
+    /// Whether requests are not looked at, and their classifiers look at statuses alone: then the heads of
+    /// the server's own kind are not turned into `http`'s types for them. Default: `false`.
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = false;
+
     /// The classifier for the response to `request`.
     fn make_classifier<B>(&self, request: &Request<B>) -> Self::Classifier;
 }
@@ -55,6 +60,8 @@ impl<C: ClassifyResponse + Clone> MakeClassifier for SharedClassifier<C> {
     type Classifier = C;
     type FailureClass = C::FailureClass;
     type ClassifyEos = C::ClassifyEos;
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = C::BY_STATUS;
 
     fn make_classifier<B>(&self, _request: &Request<B>) -> C {
         self.classifier.clone()
@@ -68,6 +75,10 @@ pub trait ClassifyResponse {
 
     /// Classifies the end of the response's stream, where its head does not settle it.
     type ClassifyEos: ClassifyEos<FailureClass = Self::FailureClass>;
+
+    /// Whether a response's status settles the matter, whatever else it is. Default: `false`.
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = false;
 
     /// Classifies a response by its head.
     fn classify_response<B>(

@@ -32,6 +32,8 @@ impl ServerErrorsAsFailures {
 impl ClassifyResponse for ServerErrorsAsFailures {
     type FailureClass = ServerErrorsFailureClass;
     type ClassifyEos = NeverClassifyEos<ServerErrorsFailureClass>;
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = true;
 
     fn classify_response<B>(
         self,
@@ -88,6 +90,8 @@ impl StatusInRangeAsFailures {
 impl ClassifyResponse for StatusInRangeAsFailures {
     type FailureClass = StatusInRangeFailureClass;
     type ClassifyEos = NeverClassifyEos<StatusInRangeFailureClass>;
+    #[cfg(feature = "zero-runtime")]
+    const BY_STATUS: bool = true;
 
     fn classify_response<B>(
         self,

@@ -36,6 +36,12 @@ impl<B: Body> CompressionBody<B> {
         }
     }
 
+    /// Whether the body goes out as it is.
+    #[cfg(feature = "zero-runtime")]
+    pub(super) fn is_identity(&self) -> bool {
+        self.coder.is_none()
+    }
+
     /// Borrows the wrapped body.
     pub fn get_ref(&self) -> &B {
         &self.inner

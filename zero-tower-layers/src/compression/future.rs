@@ -46,13 +46,13 @@ where
 }
 
 /// RFC 9110 §12.5.3 lets a server answer so. The service has run by then; its body goes out as it is.
-fn refuse<B: Body>(mut response: Response<B>) -> Response<CompressionBody<B>> {
+pub(super) fn refuse<B: Body>(mut response: Response<B>) -> Response<CompressionBody<B>> {
     *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
     vary_by_encoding(response.headers_mut());
     response.map(CompressionBody::identity)
 }
 
-fn compress<B: Body>(
+pub(super) fn compress<B: Body>(
     mut response: Response<B>,
     coding: Coding,
     predicate: &impl Predicate,

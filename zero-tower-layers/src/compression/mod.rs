@@ -53,6 +53,8 @@ mod coder;
 mod future;
 mod layer;
 mod level;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod pool;
 pub mod predicate;
@@ -62,5 +64,7 @@ pub use self::body::CompressionBody;
 pub use self::future::ResponseFuture;
 pub use self::layer::ZeroCompressionLayer;
 pub use self::level::CompressionLevel;
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::OwnedResponseFuture;
 pub use self::predicate::{DefaultPredicate, Predicate};
 pub use self::service::ZeroCompression;

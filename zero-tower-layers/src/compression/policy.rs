@@ -84,11 +84,17 @@ impl Offer {
     /// # Standards
     /// RFC 9110 §12.5.3.
     pub(super) fn choose(self, request: &HeaderMap) -> Option<Coding> {
+        let lines = request.get_all(ACCEPT_ENCODING).into_iter();
+        self.choose_for(lines.map(HeaderValue::as_bytes))
+    }
+
+    /// As [`choose`](Self::choose), with the values of `accept-encoding`.
+    pub(super) fn choose_for<'a>(self, lines: impl Iterator<Item = &'a [u8]>) -> Option<Coding> {
         let mut wishes = Wishes::default();
-        for line in request.get_all(ACCEPT_ENCODING) {
-            // A line with anything but printable ASCII says nothing.
-            let text = line.to_str().unwrap_or_default().as_bytes();
-            for item in text.split(|byte| *byte == b',') {
+        // A line with anything but printable ASCII says nothing.
+        let is_text = |line: &&[u8]| line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+        for line in lines.filter(is_text) {
+            for item in line.split(|byte| *byte == b',') {
                 wishes.add(item, self);
             }
         }

@@ -15,6 +15,14 @@ pub trait Predicate: Clone {
     /// Whether to compress `response`.
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool;
 
+    /// Whether it says no to every response with a body of so many bytes. Responses of the server's own
+    /// kind are not turned into `http`'s types then. Default: `false`.
+    #[cfg(feature = "zero-runtime")]
+    fn refuses_size(&self, body_bytes: u64) -> bool {
+        let _ = body_bytes;
+        false
+    }
+
     /// Says yes where both say yes. The second is asked only if the first says yes.
     fn and<Other: Predicate>(self, other: Other) -> And<Self, Other>
     where
@@ -45,6 +53,11 @@ impl<P: Predicate> Predicate for Option<P> {
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
         self.as_ref().is_none_or(|p| p.should_compress(response))
     }
+
+    #[cfg(feature = "zero-runtime")]
+    fn refuses_size(&self, body_bytes: u64) -> bool {
+        self.as_ref().is_some_and(|p| p.refuses_size(body_bytes))
+    }
 }
 
 /// What [`Predicate::and`] returns.
@@ -57,6 +70,11 @@ pub struct And<First, Second> {
 impl<First: Predicate, Second: Predicate> Predicate for And<First, Second> {
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
         self.first.should_compress(response) && self.second.should_compress(response)
+    }
+
+    #[cfg(feature = "zero-runtime")]
+    fn refuses_size(&self, body_bytes: u64) -> bool {
+        self.first.refuses_size(body_bytes) || self.second.refuses_size(body_bytes)
     }
 }
 
@@ -84,6 +102,11 @@ impl Predicate for DefaultPredicate {
                 && NotForContentType::IMAGES.permits(content_type)
                 && NotForContentType::SSE.permits(content_type)
         }
+    }
+
+    #[cfg(feature = "zero-runtime")]
+    fn refuses_size(&self, body_bytes: u64) -> bool {
+        self.size.refuses_size(body_bytes)
     }
 }
 
@@ -116,6 +139,11 @@ impl Predicate for SizeAbove {
         };
         let size = response.body().size_hint().exact().or_else(said);
         size.is_none_or(|size| size >= self.bytes_min)
+    }
+
+    #[cfg(feature = "zero-runtime")]
+    fn refuses_size(&self, body_bytes: u64) -> bool {
+        body_bytes < self.bytes_min
     }
 }
 

@@ -33,11 +33,15 @@
 //! ```
 
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod rules;
 mod service;
 
 pub use self::layer::ZeroCorsLayer;
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::OwnedResponseFuture;
 pub use self::rules::{
     AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, Any,
     ExposeHeaders, MaxAge, Vary, preflight_request_headers,

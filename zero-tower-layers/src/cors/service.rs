@@ -21,8 +21,8 @@ use super::{
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ZeroCors<S> {
-    inner: S,
-    policy: Arc<Policy>,
+    pub(super) inner: S,
+    pub(super) policy: Arc<Policy>,
 }
 
 impl<S> ZeroCors<S> {

@@ -26,6 +26,8 @@
 //! ```
 
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod service;
 

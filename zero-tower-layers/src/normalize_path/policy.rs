@@ -27,10 +27,17 @@ impl Ending {
 
     /// The new path and query, or nothing if the path may stay.
     fn rewrite(self, uri: &Uri) -> Option<PathAndQuery> {
-        let path = uri.path();
         // An authority alone, as of CONNECT.
         let has_no_path = uri.scheme().is_none() && uri.authority().is_some();
-        if has_no_path || self.is_met(path) {
+        match has_no_path {
+            true => None,
+            false => self.rewritten(uri.path(), uri.query()),
+        }
+    }
+
+    /// What `path` and `query` should have been together; nothing if they are.
+    pub(super) fn rewritten(self, path: &str, query: Option<&str>) -> Option<PathAndQuery> {
+        if self.is_met(path) {
             return None;
         }
         let name = path.trim_matches('/');
@@ -38,7 +45,7 @@ impl Ending {
             Ending::Append if !name.is_empty() => "/",
             _ => "",
         };
-        let (mark, query) = match uri.query() {
+        let (mark, query) = match query {
             Some(query) => ("?", query),
             None => ("", ""),
         };

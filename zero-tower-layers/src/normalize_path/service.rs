@@ -10,8 +10,8 @@ use super::policy::Ending;
 /// The service of [`ZeroNormalizePathLayer`](super::ZeroNormalizePathLayer). See the [module](super).
 #[derive(Debug, Copy, Clone)]
 pub struct ZeroNormalizePath<S> {
-    inner: S,
-    ending: Ending,
+    pub(super) inner: S,
+    pub(super) ending: Ending,
 }
 
 impl<S> ZeroNormalizePath<S> {

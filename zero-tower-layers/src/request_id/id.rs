@@ -38,6 +38,16 @@ impl From<HeaderValue> for RequestId {
 pub trait MakeRequestId {
     /// An id for this request; `None` leaves it without.
     fn make_request_id<B>(&mut self, request: &Request<B>) -> Option<RequestId>;
+
+    /// An id for a request of the server's own kind. Default: that of its head in `http`'s types, which
+    /// makers that do not look at requests need not have made.
+    #[cfg(feature = "zero-runtime")]
+    fn make_owned_request_id(
+        &mut self,
+        request: &zero_runtime::HttpOwnedRequest,
+    ) -> Option<RequestId> {
+        self.make_request_id(&request.http_head().ok()?)
+    }
 }
 
 /// Makes random UUIDs: version 4, lower case, with hyphens.
@@ -48,10 +58,22 @@ pub struct MakeRequestUuid;
 
 impl MakeRequestId for MakeRequestUuid {
     fn make_request_id<B>(&mut self, _request: &Request<B>) -> Option<RequestId> {
-        let mut text = [0; Hyphenated::LENGTH];
-        Uuid::new_v4().hyphenated().encode_lower(&mut text);
-        HeaderValue::from_maybe_shared(scratch::join(&[&text]))
-            .ok()
-            .map(RequestId::new)
+        random()
     }
+
+    #[cfg(feature = "zero-runtime")]
+    fn make_owned_request_id(
+        &mut self,
+        _request: &zero_runtime::HttpOwnedRequest,
+    ) -> Option<RequestId> {
+        random()
+    }
+}
+
+fn random() -> Option<RequestId> {
+    let mut text = [0; Hyphenated::LENGTH];
+    Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_maybe_shared(scratch::join(&[&text]))
+        .ok()
+        .map(RequestId::new)
 }

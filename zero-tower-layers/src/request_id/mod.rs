@@ -34,9 +34,13 @@
 
 mod id;
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod service;
 
 pub use self::id::{MakeRequestId, MakeRequestUuid, RequestId};
 pub use self::layer::{ZeroPropagateRequestIdLayer, ZeroRequestIdLayer, ZeroSetRequestIdLayer};
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::OwnedResponseFuture;
 pub use self::service::{ResponseFuture, ZeroPropagateRequestId, ZeroRequestId, ZeroSetRequestId};

@@ -30,12 +30,16 @@
 //! ```
 
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod policy;
 mod service;
 
 pub use self::layer::{
     ZeroSensitiveHeadersLayer, ZeroSensitiveRequestHeadersLayer, ZeroSensitiveResponseHeadersLayer,
 };
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::OwnedResponseFuture;
 pub use self::service::{
     ResponseFuture, ZeroSensitiveHeaders, ZeroSensitiveRequestHeaders, ZeroSensitiveResponseHeaders,
 };

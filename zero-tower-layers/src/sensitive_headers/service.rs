@@ -21,8 +21,8 @@ macro_rules! service {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $service<S> {
-            inner: S,
-            headers: Arc<[HeaderName]>,
+            pub(super) inner: S,
+            pub(super) headers: Arc<[HeaderName]>,
         }
 
         impl<S> $service<S> {

@@ -39,16 +39,16 @@ pin_project! {
 }
 
 /// What a traced call comes to.
-type Traced<B, C, Chunk, Eos, Failure, E> =
+pub(super) type Traced<B, C, Chunk, Eos, Failure, E> =
     Result<Response<ResponseBody<B, <C as ClassifyResponse>::ClassifyEos, Chunk, Eos, Failure>>, E>;
 
 /// What is still to be done once there is a response.
-struct Rest<C, OnResponse, OnBodyChunk, OnEos, OnFailure> {
-    classifier: C,
+pub(super) struct Rest<C, OnResponse, OnBodyChunk, OnEos, OnFailure> {
+    pub(super) classifier: C,
     on_response: OnResponse,
     on_body_chunk: OnBodyChunk,
     on_eos: OnEos,
-    on_failure: OnFailure,
+    pub(super) on_failure: OnFailure,
 }
 
 impl<F, C, Head, Chunk, Eos, Failure> ResponseFuture<F, C, Head, Chunk, Eos, Failure>
@@ -65,18 +65,32 @@ where
         start: Start,
         span: Span,
     ) -> Self {
-        let rest = Rest {
+        Self {
+            inner,
+            rest: Some(Rest::new(classifier, hooks)),
+            start,
+            span,
+        }
+    }
+}
+
+impl<C, Head, Chunk, Eos, Failure> Rest<C, Head, Chunk, Eos, Failure>
+where
+    Head: Clone,
+    Chunk: Clone,
+    Eos: Clone,
+    Failure: Clone,
+{
+    pub(super) fn new<MakeSpan, Begin>(
+        classifier: C,
+        hooks: &Hooks<MakeSpan, Begin, Head, Chunk, Eos, Failure>,
+    ) -> Self {
+        Rest {
             classifier,
             on_response: hooks.on_response.clone(),
             on_body_chunk: hooks.on_body_chunk.clone(),
             on_eos: hooks.on_eos.clone(),
             on_failure: hooks.on_failure.clone(),
-        };
-        Self {
-            inner,
-            rest: Some(rest),
-            start,
-            span,
         }
     }
 }
@@ -111,7 +125,7 @@ where
     C: ClassifyResponse,
     Failure: OnFailure<C::FailureClass>,
 {
-    fn finish<B, E>(
+    pub(super) fn finish<B, E>(
         mut self,
         result: Result<Response<B>, E>,
         start: Start,

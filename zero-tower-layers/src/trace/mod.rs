@@ -53,6 +53,8 @@ mod future;
 mod hooks;
 mod latency;
 mod layer;
+#[cfg(feature = "zero-runtime")]
+mod owned;
 mod service;
 
 pub use self::body::ResponseBody;
@@ -70,3 +72,5 @@ pub type HttpMakeClassifier = SharedClassifier<ServerErrorsAsFailures>;
 
 /// What makes the classifiers of gRPC responses.
 pub type GrpcMakeClassifier = SharedClassifier<GrpcErrorsAsFailures>;
+#[cfg(feature = "zero-runtime")]
+pub use self::owned::OwnedResponseFuture;

@@ -16,6 +16,8 @@ pub use self::listed::{AllowHeaders, AllowMethods, ExposeHeaders};
 pub use self::max_age::MaxAge;
 pub use self::origin::AllowOrigin;
 pub(super) use self::origin::Origin;
+#[cfg(feature = "zero-runtime")]
+pub(super) use self::switch::PRIVATE_NETWORK_ASKED;
 pub use self::switch::{AllowCredentials, AllowPrivateNetwork};
 pub use self::vary::Vary;
 

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::{Ask, Head};
+
+/// The header by which a request asks to enter a private network.
+pub(in crate::cors) const PRIVATE_NETWORK_ASKED: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
 
 #[derive(Clone, Default)]
 enum Switch {
@@ -123,7 +127,7 @@ impl AllowPrivateNetwork {
 }
 
 fn is_asked(request: &HeaderMap) -> bool {
-    let asked = request.get("access-control-request-private-network");
+    let asked = request.get(PRIVATE_NETWORK_ASKED);
     asked.is_some_and(|value| value == "true")
 }
 

@@ -3,12 +3,17 @@
 use http::Request;
 use tracing::{Level, Span};
 
-use super::MESSAGE_LEVEL;
+use super::{MESSAGE_LEVEL, is_level_on};
 
 /// Makes the span of a request; the request is processed within it.
 pub trait MakeSpan<B> {
     /// The span of `request`.
     fn make_span(&mut self, request: &Request<B>) -> Span;
+
+    /// Whether a span made now would be any but a disabled one. Default: `true`.
+    fn is_enabled(&self) -> bool {
+        true
+    }
 }
 
 impl<B> MakeSpan<B> for Span {
@@ -95,5 +100,9 @@ impl<B> MakeSpan<B> for DefaultMakeSpan {
             Level::DEBUG => with_or_without_headers!(DEBUG),
             Level::TRACE => with_or_without_headers!(TRACE),
         }
+    }
+
+    fn is_enabled(&self) -> bool {
+        is_level_on(self.level)
     }
 }

@@ -3,16 +3,25 @@
 use http::Request;
 use tracing::{Level, Span};
 
-use super::MESSAGE_LEVEL;
+use super::{MESSAGE_LEVEL, is_level_on};
 
 /// Called within the request's span, before the wrapped service is.
 pub trait OnRequest<B> {
     /// Does what is to be done.
     fn on_request(&mut self, request: &Request<B>, span: &Span);
+
+    /// Whether a call would have any effect; if not, there is none. Default: `true`.
+    fn is_enabled(&self) -> bool {
+        true
+    }
 }
 
 impl<B> OnRequest<B> for () {
     fn on_request(&mut self, _: &Request<B>, _: &Span) {}
+
+    fn is_enabled(&self) -> bool {
+        false
+    }
 }
 
 impl<B, F> OnRequest<B> for F
@@ -59,5 +68,9 @@ impl<B> OnRequest<B> for DefaultOnRequest {
             span,
             "started processing request"
         );
+    }
+
+    fn is_enabled(&self) -> bool {
+        is_level_on(self.level)
     }
 }
