@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -66,26 +67,27 @@ macro_rules! check {
     ($(#[$doc:meta])* $check:ident) => {
         $(#[$doc])*
         pub struct $check<ResBody> {
-            pub(super) credentials: Credentials,
+            // Shared: a service is cloned for every request.
+            pub(super) credentials: Arc<Credentials>,
             body: PhantomData<fn() -> ResBody>,
         }
 
         impl<ResBody> $check<ResBody> {
             /// Puts this challenge into answers, as the value of `www-authenticate`.
             pub fn challenge(mut self, challenge: HeaderValue) -> Self {
-                self.credentials.challenge = Some(challenge);
+                Arc::make_mut(&mut self.credentials).challenge = Some(challenge);
                 self
             }
 
             /// Puts no challenge into answers, though RFC 9110 §11.6.1 asks for one.
             pub fn without_challenge(mut self) -> Self {
-                self.credentials.challenge = None;
+                Arc::make_mut(&mut self.credentials).challenge = None;
                 self
             }
 
             fn of(expected: HeaderValue, scheme: &'static str) -> Self {
                 Self {
-                    credentials: Credentials::new(expected, scheme),
+                    credentials: Arc::new(Credentials::new(expected, scheme)),
                     body: PhantomData,
                 }
             }

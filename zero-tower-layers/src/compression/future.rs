@@ -58,7 +58,11 @@ pub(super) fn compress<B: Body>(
     predicate: &impl Predicate,
     quality: CompressionLevel,
 ) -> Response<CompressionBody<B>> {
-    if !is_compressible(response.headers()) || !predicate.should_compress(&response) {
+    let size = response.body().size_hint().exact();
+    if size.is_some_and(|bytes| predicate.refuses_size(bytes))
+        || !is_compressible(response.headers())
+        || !predicate.should_compress(&response)
+    {
         return response.map(CompressionBody::identity);
     }
     vary_by_encoding(response.headers_mut());

@@ -89,7 +89,27 @@ impl Offer {
     }
 
     /// As [`choose`](Self::choose), with the values of `accept-encoding`.
-    pub(super) fn choose_for<'a>(self, lines: impl Iterator<Item = &'a [u8]>) -> Option<Coding> {
+    #[inline]
+    pub(super) fn choose_for<'a>(
+        self,
+        mut lines: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Coding> {
+        let Some(first) = lines.next() else {
+            return Some(Coding::Identity);
+        };
+        match (lines.next(), well_known(first)) {
+            (None, Some(wished)) => Some(self.best_of(wished)),
+            (second, _) => self.weigh([Some(first), second].into_iter().flatten().chain(lines)),
+        }
+    }
+
+    /// Of codings that are wished for alike, the one we prefer.
+    fn best_of(self, wished: &[Coding]) -> Coding {
+        let offered = wished.iter().filter(|coding| self.has(**coding));
+        offered.max().copied().unwrap_or(Coding::Identity)
+    }
+
+    fn weigh<'a>(self, lines: impl Iterator<Item = &'a [u8]>) -> Option<Coding> {
         let mut wishes = Wishes::default();
         // A line with anything but printable ASCII says nothing.
         let is_text = |line: &&[u8]| line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
@@ -111,6 +131,21 @@ impl Offer {
         let weighed = offered.filter_map(|coding| Some((weight(coding)?, coding)));
         let best = weighed.filter(|(weight, _)| weight.0 > 0).max();
         best.map(|(_, coding)| coding)
+    }
+}
+
+/// What most clients send, which need not be read word by word.
+fn well_known(line: &[u8]) -> Option<&'static [Coding]> {
+    use Coding::{Brotli, Deflate, Gzip, Zstd};
+
+    match line {
+        // Chrome and Firefox; curl; Safari and libraries; older ones; Go.
+        b"gzip, deflate, br, zstd" => Some(&[Deflate, Gzip, Brotli, Zstd]),
+        b"deflate, gzip, br, zstd" => Some(&[Deflate, Gzip, Brotli, Zstd]),
+        b"gzip, deflate, br" => Some(&[Deflate, Gzip, Brotli]),
+        b"gzip, deflate" => Some(&[Deflate, Gzip]),
+        b"gzip" => Some(&[Gzip]),
+        _ => None,
     }
 }
 
@@ -239,6 +274,31 @@ mod tests {
         );
         assert_eq!(chosen(&["compress, snappy"]), Some(Coding::Identity));
         assert_eq!(chosen(&["gzip;q=0.999, identity"]), Some(Coding::Identity));
+    }
+
+    #[test]
+    fn what_is_well_known_is_read_as_anything_else() {
+        for line in [
+            "gzip, deflate, br, zstd",
+            "deflate, gzip, br, zstd",
+            "gzip, deflate, br",
+            "gzip, deflate",
+            "gzip",
+        ] {
+            let wished = well_known(line.as_bytes()).unwrap();
+            for offered in 0..1 << Coding::ALL.len() {
+                let mut offer = Offer([false; 5]);
+                offer.set(Coding::Identity, true);
+                for coding in Coding::ALL {
+                    offer.set(
+                        coding,
+                        offered & 1 << coding as u32 != 0 || offer.has(coding),
+                    );
+                }
+                let weighed = offer.weigh(std::iter::once(line.as_bytes()));
+                assert_eq!(Some(offer.best_of(wished)), weighed, "{line} {offer:?}");
+            }
+        }
     }
 
     #[test]

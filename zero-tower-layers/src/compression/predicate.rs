@@ -15,9 +15,8 @@ pub trait Predicate: Clone {
     /// Whether to compress `response`.
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool;
 
-    /// Whether it says no to every response with a body of so many bytes. Responses of the server's own
-    /// kind are not turned into `http`'s types then. Default: `false`.
-    #[cfg(feature = "zero-runtime")]
+    /// Whether it says no to every response with a body of so many bytes: their heads are not looked at
+    /// then. Default: `false`.
     fn refuses_size(&self, body_bytes: u64) -> bool {
         let _ = body_bytes;
         false
@@ -54,7 +53,6 @@ impl<P: Predicate> Predicate for Option<P> {
         self.as_ref().is_none_or(|p| p.should_compress(response))
     }
 
-    #[cfg(feature = "zero-runtime")]
     fn refuses_size(&self, body_bytes: u64) -> bool {
         self.as_ref().is_some_and(|p| p.refuses_size(body_bytes))
     }
@@ -72,9 +70,9 @@ impl<First: Predicate, Second: Predicate> Predicate for And<First, Second> {
         self.first.should_compress(response) && self.second.should_compress(response)
     }
 
-    #[cfg(feature = "zero-runtime")]
     fn refuses_size(&self, body_bytes: u64) -> bool {
-        self.first.refuses_size(body_bytes) || self.second.refuses_size(body_bytes)
+        // Not the second's: the first would have been asked before it, and may be told something by that.
+        self.first.refuses_size(body_bytes)
     }
 }
 
@@ -104,7 +102,6 @@ impl Predicate for DefaultPredicate {
         }
     }
 
-    #[cfg(feature = "zero-runtime")]
     fn refuses_size(&self, body_bytes: u64) -> bool {
         self.size.refuses_size(body_bytes)
     }
@@ -141,7 +138,6 @@ impl Predicate for SizeAbove {
         size.is_none_or(|size| size >= self.bytes_min)
     }
 
-    #[cfg(feature = "zero-runtime")]
     fn refuses_size(&self, body_bytes: u64) -> bool {
         body_bytes < self.bytes_min
     }

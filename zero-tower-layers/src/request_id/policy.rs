@@ -2,7 +2,7 @@
 //!
 //! Knows heads; knows no service and no future.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 
 use super::id::{MakeRequestId, RequestId};
@@ -40,9 +40,7 @@ impl Carrier {
         if self.in_extensions {
             request.extensions_mut().insert(RequestId::new(id.clone()));
         }
-        request
-            .headers_mut()
-            .insert(self.header.clone(), id.clone());
+        request.headers_mut().insert(&self.header, id.clone());
         Some(id)
     }
 
@@ -53,16 +51,30 @@ impl Carrier {
 
     /// Gives the response its request's id if it has none. An id the service gave it is kept.
     pub(super) fn propagate<B>(&self, id: Option<HeaderValue>, response: &mut Response<B>) {
+        if !self.in_extensions {
+            if let Some(id) = id {
+                insert_if_absent(response.headers_mut(), &self.header, id);
+            }
+            return;
+        }
         if let Some(id) = response.headers().get(&self.header) {
-            if self.in_extensions && response.extensions().get::<RequestId>().is_none() {
+            if response.extensions().get::<RequestId>().is_none() {
                 let id = RequestId::new(id.clone());
                 response.extensions_mut().insert(id);
             }
         } else if let Some(id) = id {
-            if self.in_extensions {
-                response.extensions_mut().insert(RequestId::new(id.clone()));
-            }
-            response.headers_mut().insert(self.header.clone(), id);
+            response.extensions_mut().insert(RequestId::new(id.clone()));
+            response.headers_mut().insert(&self.header, id);
         }
+    }
+}
+
+/// Looks once where there is room; the entry makes room before it looks, so that elsewhere it would be made
+/// in vain.
+fn insert_if_absent(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
+    if headers.keys_len() < headers.capacity() {
+        headers.entry(name).or_insert(value);
+    } else if !headers.contains_key(name) {
+        headers.insert(name, value);
     }
 }

@@ -4,26 +4,22 @@ use http::header::{HeaderMap, HeaderName};
 
 /// Marks every value of every header that is named.
 ///
-/// The map's entry API would do it in one look-up, but makes room before it looks.
+/// The map's entry API makes room before it looks, and so is not used.
 pub(super) fn mark(names: &[HeaderName], headers: &mut HeaderMap) {
+    let has_repeated = headers.len() > headers.keys_len();
+    if has_repeated {
+        return mark_all(names, headers);
+    }
     for name in names {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => {}
-            (Some(_), None) => mark_first(name, headers),
-            (Some(_), Some(_)) => mark_all(name, headers),
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
         }
     }
 }
 
-fn mark_first(name: &HeaderName, headers: &mut HeaderMap) {
-    if let Some(value) = headers.get_mut(name) {
-        value.set_sensitive(true);
-    }
-}
-
-fn mark_all(name: &HeaderName, headers: &mut HeaderMap) {
-    for (_, value) in headers.iter_mut().filter(|(of, _)| *of == name) {
+#[cold]
+fn mark_all(names: &[HeaderName], headers: &mut HeaderMap) {
+    for (_, value) in headers.iter_mut().filter(|(of, _)| names.contains(of)) {
         value.set_sensitive(true);
     }
 }

@@ -44,7 +44,7 @@ impl MaxAge {
         match &self.0 {
             Rule::Unsaid => None,
             Rule::Exact(value) => Some(value.clone()),
-            Rule::Dynamic(ask) => Some(seconds(ask(head.origin?, head.parts()))),
+            Rule::Dynamic(ask) => Some(seconds(ask(head.origin()?, head.parts()))),
         }
     }
 }

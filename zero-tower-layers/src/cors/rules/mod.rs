@@ -43,7 +43,6 @@ pub fn preflight_request_headers() -> impl Iterator<Item = HeaderName> {
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) headers: &'a HeaderMap,
-    pub(super) origin: Option<&'a HeaderValue>,
     parts: Option<&'a Parts>,
 }
 
@@ -60,9 +59,13 @@ impl<'a> Head<'a> {
     pub(super) fn without_parts(headers: &'a HeaderMap) -> Self {
         Head {
             headers,
-            origin: headers.get(header::ORIGIN),
             parts: None,
         }
+    }
+
+    /// Looked up when a rule asks: rules that are settled do not.
+    fn origin(self) -> Option<&'a HeaderValue> {
+        self.headers.get(header::ORIGIN)
     }
 
     /// What predicates are given.

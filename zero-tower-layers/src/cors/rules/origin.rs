@@ -94,19 +94,24 @@ impl AllowOrigin {
     }
 
     pub(in crate::cors) fn ask(&self, head: Head<'_>) -> Origin {
-        let allowed = match (&self.0, head.origin) {
-            (Rule::Const(value), _) => return Origin::Known(Some(value.clone())),
-            (_, None) => return Origin::Known(None),
-            (Rule::AsyncPredicate(ask), Some(origin)) => {
+        if let Rule::Const(value) = &self.0 {
+            return Origin::Known(Some(value.clone()));
+        }
+        let Some(origin) = head.origin() else {
+            return Origin::Known(None);
+        };
+        let allowed = match &self.0 {
+            Rule::Const(_) => true,
+            Rule::AsyncPredicate(ask) => {
                 return Origin::Asked {
                     answer: ask(origin.clone(), head.parts()),
                     origin: origin.clone(),
                 };
             }
-            (Rule::List(list), Some(origin)) => list.contains(origin),
-            (Rule::Predicate(ask), Some(origin)) => ask(origin, head.parts()),
+            Rule::List(list) => list.contains(origin),
+            Rule::Predicate(ask) => ask(origin, head.parts()),
         };
-        Origin::Known(head.origin.filter(|_| allowed).cloned())
+        Origin::Known(allowed.then(|| origin.clone()))
     }
 }
 

@@ -26,7 +26,9 @@ impl Switch {
         match self {
             Switch::Yes => true,
             Switch::No => false,
-            Switch::Predicate(ask) => head.origin.is_some_and(|origin| ask(origin, head.parts())),
+            Switch::Predicate(ask) => head
+                .origin()
+                .is_some_and(|origin| ask(origin, head.parts())),
         }
     }
 
