@@ -100,6 +100,19 @@ const BROWSER_HEADERS: &[(&str, &str)] = &[
     ("Sec-Fetch-Mode", "navigate"),
 ];
 
+/// [`BROWSER_HEADERS`] and the token that the stacks of layers ask for.
+const TOKEN_HEADERS: &[(&str, &str)] = &[
+    BROWSER_HEADERS[0],
+    BROWSER_HEADERS[1],
+    BROWSER_HEADERS[2],
+    BROWSER_HEADERS[3],
+    BROWSER_HEADERS[4],
+    BROWSER_HEADERS[5],
+    BROWSER_HEADERS[6],
+    BROWSER_HEADERS[7],
+    ("Authorization", "Bearer secret"),
+];
+
 /// With `Host`, fourteen fields as a program sends them that calls an API through a proxy.
 const API_HEADERS: &[(&str, &str)] = &[
     ("User-Agent", "example-client/4.2.1 (linux; x86_64)"),
@@ -156,6 +169,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "hdr64",
         about: "a browser's nine header fields",
         headers: BROWSER_HEADERS,
+        ..PLAIN64
+    },
+    Scenario {
+        name: "token64",
+        about: "a browser's nine header fields and a token",
+        headers: TOKEN_HEADERS,
         ..PLAIN64
     },
     Scenario {

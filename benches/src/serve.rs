@@ -16,7 +16,9 @@ use crate::alloc::{self, AllocCount};
 use crate::args::Failure;
 use crate::child;
 use crate::icount::{MARK_PATH, mark};
+use crate::ops;
 use crate::server::{self, Backend, Running};
+use crate::stacks::Stack;
 
 /// What a server is asked for on its command line.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +35,13 @@ pub struct Options {
     pub count_alloc: bool,
     /// Whether a request for [`MARK_PATH`] makes a mark for callgrind.
     pub marks: bool,
+    /// Layers around the application.
+    pub stack: Option<Stack>,
 }
 
 impl Options {
     /// Reads `--backend`, `--dispatch`, `--threads`, `--port`, `--burn-ns`, `--count-alloc`,
-    /// `--marks` and `--end-with-parent`.
+    /// `--stack`, `--marks` and `--end-with-parent`.
     ///
     /// # Errors
     /// When there is anything else, or a value makes no sense.
@@ -51,6 +55,7 @@ impl Options {
             burn_ns: 0,
             count_alloc: false,
             marks: false,
+            stack: None,
         };
         let mut dispatch = None;
         let mut parser = Parser::from_args(args);
@@ -62,6 +67,7 @@ impl Options {
                 Long("port") => options.port = parser.value()?.parse()?,
                 Long("burn-ns") => options.burn_ns = parser.value()?.parse()?,
                 Long("count-alloc") => options.count_alloc = true,
+                Long("stack") => options.stack = Some(parser.value()?.parse()?),
                 Long("marks") => options.marks = true,
                 Long("end-with-parent") => child::end_with_parent()?,
                 other => return Err(other.unexpected().into()),
@@ -101,8 +107,13 @@ pub fn serve(options: Options, app: Router) -> Result<(), Failure> {
         false => app,
         true => app.route(MARK_PATH, get(async || mark())),
     };
-    serve_with(options, |options| {
-        server::start(options.backend, app, options.threads, options.port)
+    if options.stack.is_some() {
+        // Traces are measured as most servers have them: made, and filtered out.
+        ops::silence();
+    }
+    serve_with(options, |options| match options.stack {
+        None => server::start(options.backend, app, options.threads, options.port),
+        Some(stack) => stack.start(options, app),
     })
 }
 

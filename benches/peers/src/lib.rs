@@ -47,9 +47,30 @@ pub fn main(start: impl FnOnce(TcpListener) -> io::Result<()> + Send + 'static) 
     }))
 }
 
+/// Runs a server that binds for itself, at the address it is given, before `start` returns.
+pub fn main_binding(start: impl FnOnce(SocketAddr) -> io::Result<()>) -> ExitCode {
+    let options = Options::parse(std::env::args_os().skip(1));
+    exit_code(options.and_then(|options| {
+        serve_with(options, |options| {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+            // What is bound here gives it a port.
+            let addr = TcpListener::bind(addr)?.local_addr()?;
+            start(addr)?;
+            Ok(Running::at(addr))
+        })
+    }))
+}
+
 /// The allocator of every peer: the system's, counted when it is asked for.
 #[macro_export]
 macro_rules! peer {
+    (binding $start:expr) => {
+        zero_bench::count_allocations!();
+
+        fn main() -> std::process::ExitCode {
+            zero_bench_peers::main_binding($start)
+        }
+    };
     ($start:expr) => {
         zero_bench::count_allocations!();
 

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::args::Failure;
 use crate::child::{Launch, sibling};
 use crate::server::{Backend, Home};
+use crate::stacks::Stack;
 
-/// One side of a comparison, as the command line names it: `NAME[@mimalloc][+burnNANOSECONDS]`.
+/// One side of a comparison, as the command line names it: `NAME[@mimalloc][+LAYERS][+burnNANOSECONDS]`,
+/// with layers as [`Stack`] names them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subject {
     /// What reports call it; differs from every other subject's.
@@ -16,6 +18,8 @@ pub struct Subject {
     pub backend: Backend,
     /// Whether its allocator is mimalloc.
     pub has_mimalloc: bool,
+    /// Layers around its application.
+    pub stack: Option<Stack>,
     /// Time wasted in each of its requests, in nanoseconds.
     pub burn_ns: u64,
 }
@@ -33,6 +37,10 @@ impl std::str::FromStr for Subject {
                 (rest, ns)
             }
         };
+        let (rest, stack) = match rest.split_once('+') {
+            None => (rest, None),
+            Some((rest, stack)) => (rest, Some(stack.parse()?)),
+        };
         let (name, has_mimalloc) = match rest.strip_suffix("@mimalloc") {
             None => (rest, false),
             Some(name) => (name, true),
@@ -41,6 +49,7 @@ impl std::str::FromStr for Subject {
             label: text.into(),
             backend: name.parse()?,
             has_mimalloc,
+            stack,
             burn_ns,
         })
     }
@@ -52,6 +61,7 @@ impl From<Backend> for Subject {
             label: backend.name().into(),
             backend,
             has_mimalloc: false,
+            stack: None,
             burn_ns: 0,
         }
     }
@@ -66,6 +76,9 @@ impl Subject {
         } else {
             "; the system's allocator"
         });
+        if let Some(stack) = self.stack {
+            about += &format!("; layers: {stack}");
+        }
         if self.burn_ns > 0 {
             about += &format!("; {} ns wasted per request", self.burn_ns);
         }
@@ -97,6 +110,9 @@ impl Subject {
     /// Arguments besides the backend's name.
     pub(crate) fn arguments(&self, count_alloc: bool) -> Vec<String> {
         let mut arguments = Vec::new();
+        if let Some(stack) = self.stack {
+            arguments.extend(["--stack".into(), stack.to_string()]);
+        }
         if self.burn_ns > 0 {
             arguments.extend(["--burn-ns".into(), self.burn_ns.to_string()]);
         }
@@ -107,9 +123,9 @@ impl Subject {
     }
 
     fn peer(&self, name: &str, count_alloc: bool) -> Result<Launch, Failure> {
-        if self.has_mimalloc || self.burn_ns > 0 {
+        if self.has_mimalloc || self.stack.is_some() || self.burn_ns > 0 {
             return Err(format!(
-                "{} runs as it is: without @mimalloc and +burn",
+                "{} runs as it is: without @mimalloc, layers and +burn",
                 self.backend
             )
             .into());
@@ -213,7 +229,10 @@ mod tests {
         let subject: Subject = "hyper@mimalloc+burn300".parse().expect("valid");
         assert_eq!(subject.backend, Backend::Hyper);
         assert!(subject.has_mimalloc);
-        assert_eq!(subject.burn_ns, 300);
+        assert_eq!((subject.stack, subject.burn_ns), (None, 300));
+        let layered: Subject = "zero+native:cors+burn5".parse().expect("valid");
+        assert_eq!(layered.stack.expect("layers").to_string(), "native:cors");
+        assert_eq!(layered.burn_ns, 5);
         assert!("hyper+burnlots".parse::<Subject>().is_err());
         assert!("hiper".parse::<Subject>().is_err());
     }

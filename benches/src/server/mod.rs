@@ -8,12 +8,17 @@ mod modes;
 #[cfg(feature = "zero")]
 mod zero;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use tower::Service;
 
 /// What serves. The one list of backends: to add one, add it here, to [`Backend::ALL`], and to [`start`]
 /// or, when it is a program of its own, to [`Backend::home`].
@@ -266,6 +271,34 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
     }
 }
 
+/// As [`start`], for an application with layers outside its router; on zero and on `axum::serve`.
+///
+/// # Errors
+/// As `start`.
+pub fn start_wrapped<S, B>(
+    backend: Backend,
+    app: S,
+    threads: usize,
+    port: u16,
+) -> io::Result<Running>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match backend {
+        Backend::Hyper => hyper::start_wrapped(app, threads, addr, hyper::Nagle::Off),
+        Backend::HyperDefault => hyper::start_wrapped(app, threads, addr, hyper::Nagle::On),
+        _ if backend.is_zero() => start_zero(backend, app, threads, addr),
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{backend} has an application of its own"),
+        )),
+    }
+}
+
 #[cfg(feature = "zero")]
 use modes::start as start_mode;
 #[cfg(feature = "zero")]
@@ -273,11 +306,11 @@ use zero::start as start_zero;
 
 #[cfg(not(feature = "zero"))]
 fn start_mode(backend: Backend, threads: usize, addr: SocketAddr) -> io::Result<Running> {
-    start_zero(backend, Router::new(), threads, addr)
+    start_zero(backend, Router::<()>::new(), threads, addr)
 }
 
 #[cfg(not(feature = "zero"))]
-fn start_zero(_: Backend, _: Router, _: usize, _: SocketAddr) -> io::Result<Running> {
+fn start_zero<A>(_: Backend, _: A, _: usize, _: SocketAddr) -> io::Result<Running> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "built without zero; run: cargo build --release -p zero-bench --features zero",

@@ -3,15 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use axum::Router;
-use zero_axum::{BackendChoice, Config, Dispatch, Io, Wakeup};
+use zero_axum::{BackendChoice, Config, Dispatch, IntoApp, Io, Wakeup};
 
 use super::{Backend, Running};
 
 /// Serves from `shards` shards, with as many workers for handlers that leave them.
-pub(super) fn start(
+pub(super) fn start<Marker>(
     backend: Backend,
-    app: Router,
+    app: impl IntoApp<Marker>,
     shards: usize,
     addr: SocketAddr,
 ) -> io::Result<Running> {
