@@ -1,6 +1,6 @@
 //! The same stacks of middleware twice: tower-http's layers, and zero-tower-layers'.
 //!
-//! [`theirs`] and [`ours`] are four layers on a router, as most programs have them. The macros are the full
+//! [`theirs()`] and [`ours()`] are four layers on a router, as most programs have them. The macros are the full
 //! stack as one layer: macros, because the type of such a stack fills a page.
 
 use std::fmt;

@@ -13,8 +13,6 @@ struct Answers;
 
 impl HttpService for Answers {
     fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
-        // It says "Ok" by itself.
-        response.status_code(200, "OK");
         match request.path() {
             "/plaintext" => {
                 response
