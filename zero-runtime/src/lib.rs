@@ -46,6 +46,8 @@ mod message;
 mod phase;
 mod pool;
 mod proto;
+mod protocol;
+pub mod raw;
 mod ring;
 mod runtime;
 mod server;
@@ -76,6 +78,7 @@ pub use message::{
 pub use phase::Draining;
 #[doc(hidden)]
 pub use pool::copies::{Copied, Copies};
+pub use raw::{IoHandle, OwnedSlot, ProtocolHandler, ProtocolShard, RawShard};
 pub use runtime::{ZeroRuntime, router, tower_http_compat};
 pub use server::Io;
 pub use socket2::SockRef;

@@ -72,6 +72,18 @@ impl RuntimeRef {
         }))
     }
 
+    /// A runtime that nobody drives, for those who own their loop: it has no threads.
+    ///
+    /// # Errors
+    /// When the kernel refuses its descriptors.
+    pub(crate) fn undriven() -> io::Result<Arc<Self>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        Ok(Arc::new(RuntimeRef {
+            handle: runtime.handle().clone(),
+            owned: Some(runtime),
+        }))
+    }
+
     /// The runtime's handle.
     pub fn handle(&self) -> &Handle {
         &self.handle

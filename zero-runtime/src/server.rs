@@ -21,6 +21,7 @@ use crate::bridge::link::{self, Link, ShardPort};
 use crate::bridge::peers::Peers;
 use crate::config::{BackendChoice, Config, Dispatch, Wakeup};
 use crate::endpoint::{Endpoint, IoParts, share_among};
+use crate::error::Refusal;
 use crate::lifecycle::{Backend, Lifecycle, Part, Phases, RuntimeRef, ShutdownHandle};
 use crate::limits::Limits;
 use crate::phase::Draining;
@@ -41,6 +42,8 @@ use crate::{cpus, worker};
 pub struct Io {
     limits: Limits,
     backend: Backend,
+    /// Why io_uring does not serve, if it was wanted.
+    refusal: Option<Refusal>,
     endpoints: Vec<Endpoint>,
     tap: Option<Tap>,
     phases: Arc<Phases>,
@@ -57,7 +60,7 @@ impl Io {
     /// [`BackendChoice::IoUring`], a kernel that refuses io_uring.
     pub fn new(config: Config) -> io::Result<Io> {
         let limits = config.into_limits()?;
-        let backend = choose_backend(limits.backend)?;
+        let (backend, refusal) = choose_backend(limits.backend)?;
         match backend {
             Backend::IoUring => tracing::info!(
                 shards = limits.shards,
@@ -70,6 +73,7 @@ impl Io {
         Ok(Io {
             limits,
             backend,
+            refusal,
             endpoints: Vec::new(),
             tap: None,
             phases: Phases::new(),
@@ -260,10 +264,7 @@ impl Io {
     /// memory that cannot be had.
     pub fn serve<M: MakeHttpService>(self, make: M) -> io::Result<ShutdownHandle> {
         if self.backend != Backend::IoUring {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "this kernel refuses io_uring and zero-runtime has no other backend; zero-axum does",
-            ));
+            return Err(no_other_backend(self.refusal));
         }
         if self.endpoints.is_empty() {
             return Err(io::Error::new(
@@ -275,32 +276,52 @@ impl Io {
     }
 }
 
-fn choose_backend(choice: BackendChoice) -> io::Result<Backend> {
+/// What will serve; and where that is hyper although io_uring was wanted, why.
+fn choose_backend(choice: BackendChoice) -> io::Result<(Backend, Option<Refusal>)> {
     if choice == BackendChoice::Hyper {
-        return Ok(Backend::Hyper);
+        return Ok((Backend::Hyper, None));
     }
     match probe_apart() {
-        Ok(_) => Ok(Backend::IoUring),
+        Ok(_) => Ok((Backend::IoUring, None)),
         // hyper cures a refusal, not a shortage of memory or descriptors.
         Err(refusal) if choice == BackendChoice::IoUring || !refusal.is_unavailable() => {
             Err(refusal.into())
         }
         Err(refusal) => {
             tracing::warn!(%refusal, "falling back to hyper on tokio");
-            Ok(Backend::Hyper)
+            Ok((Backend::Hyper, Some(refusal)))
         }
     }
 }
 
+fn no_other_backend(refusal: Option<Refusal>) -> io::Error {
+    let text = match refusal {
+        Some(refusal) => format!(
+            "zero-runtime serves from io_uring alone (zero_axum::serve falls back to hyper), and {refusal}"
+        ),
+        None => {
+            "zero-runtime has no hyper backend, which Config::backend or ZERO_BACKEND asks for; \
+                 zero_axum::serve has one"
+                .into()
+        }
+    };
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+/// Finds out whether the kernel gives us what a ring needs, for those who can use nothing else.
+pub(crate) fn require_io_uring() -> io::Result<()> {
+    choose_backend(BackendChoice::IoUring).map(drop)
+}
+
 /// Probes on a thread of its own: the kernel tears a ring down later, and would interrupt
 /// whatever system call the thread that made it is blocked in by then.
-fn probe_apart() -> Result<probe::Features, probe::Refusal> {
+fn probe_apart() -> Result<probe::Features, Refusal> {
     let prober = thread::Builder::new().name("zero-probe".into());
     let probed = prober.spawn(probe::probe).map(thread::JoinHandle::join);
     match probed {
         Ok(Ok(probed)) => probed,
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        Err(error) => Err(probe::Refusal::Other(error)),
+        Err(error) => Err(Refusal::Other(error)),
     }
 }
 

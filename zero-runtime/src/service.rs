@@ -73,6 +73,10 @@ pub trait HttpService: Clone + Send + 'static {
     /// Whether a request that is whole is answered by [`answer`](Self::answer), where it lies.
     const ANSWERS: bool = false;
 
+    /// Whether what arrives goes to whoever owns the shard's loop, instead of being read as HTTP/1.1 here.
+    #[doc(hidden)]
+    const IS_RAW: bool = false;
+
     /// Answers a request whose head, all of it, is `head`.
     #[doc(hidden)]
     fn answer(&mut self, head: &[u8], line: RequestLine, body: &[u8]) -> Self::Response {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a request passes, under `src`.
-const HOT: [&str; 15] = [
+const HOT: [&str; 17] = [
     "body.rs",
     "bridge",
     "dispatch.rs",
@@ -13,6 +13,8 @@ const HOT: [&str; 15] = [
     "message",
     "pool",
     "proto",
+    "protocol",
+    "raw",
     "ring",
     "runtime",
     "service",

@@ -26,9 +26,11 @@ pub enum Copied {
     ReadAhead,
     /// A text, into its response.
     Text,
+    /// Bytes or a request that were taken out of an event, to outlive it.
+    Detached,
 }
 
-const REASONS: [Copied; 7] = [
+const REASONS: [Copied; 8] = [
     Copied::HeadKept,
     Copied::BodyKept,
     Copied::BodyGathered,
@@ -36,6 +38,7 @@ const REASONS: [Copied; 7] = [
     Copied::Joined,
     Copied::ReadAhead,
     Copied::Text,
+    Copied::Detached,
 ];
 
 #[cfg(debug_assertions)]

@@ -3,4 +3,5 @@
 pub mod arena;
 pub mod copies;
 pub mod region;
+pub mod slot;
 pub mod write_buf;

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
 use bytes::BytesMut;
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 use crate::addr::PeerCred;
 use crate::pool::write_buf::WriteBuf;
@@ -68,6 +68,13 @@ pub enum Completion<R: Ring + ?Sized> {
         /// How many bytes the kernel took.
         result: io::Result<usize>,
     },
+    /// A [`Ring::connect`] ended.
+    Connected {
+        /// The connection.
+        conn: Key,
+        /// Why it is none.
+        result: io::Result<()>,
+    },
     /// Somebody called the shard's wakeup.
     Woken,
 }
@@ -119,6 +126,20 @@ pub trait Ring {
     fn send(&mut self, conn: Key, socket: &Self::Socket, buf: Box<WriteBuf>);
     /// Asks that the send in flight ends; its `Sent` follows.
     fn cancel_send(&mut self, conn: Key);
+
+    /// Makes a socket for `addr` that is not connected yet.
+    ///
+    /// # Errors
+    /// What the kernel says; `Unsupported` where a ring only accepts.
+    fn socket_for(&self, _addr: &SockAddr) -> io::Result<Self::Socket> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Connects a socket of [`socket_for`](Self::socket_for); a `Connected` follows.
+    fn connect(&mut self, _conn: Key, _socket: &Self::Socket, _addr: SockAddr) {
+        unreachable!("a ring that makes no sockets connects none")
+    }
+    /// Asks that connecting ends; its `Connected` follows.
+    fn cancel_connect(&mut self, _conn: Key) {}
 
     /// Ends the write side: the peer sees end of stream after what was sent.
     fn shutdown_write(&mut self, socket: &Self::Socket);

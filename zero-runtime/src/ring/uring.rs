@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::recv_ring::{GROUP, Lease, RecvRing};
 use super::user_data::{Kind, OpName};
@@ -86,6 +86,8 @@ pub struct UringConfig {
 struct ConnOps {
     recv: RecvOp,
     send: Option<SendOp>,
+    /// The kernel reads the address.
+    connect: Option<Box<SockAddr>>,
 }
 
 #[derive(Default)]
@@ -217,6 +219,14 @@ impl Uring {
         };
         uring.arm_wakeup();
         Ok(uring)
+    }
+
+    /// Takes one more listening socket; its [`ListenerId`] is their number before.
+    pub fn add_listener(&mut self, socket: ListenSocket) {
+        self.listeners.push(ListenerState {
+            socket: Some(socket),
+            armed: false,
+        });
     }
 
     #[inline]
@@ -372,6 +382,7 @@ impl Uring {
                     result: outcome(raw.result).map(drop),
                 })
             }
+            Kind::Connect => Some(self.connected(name.key, raw)),
         }
     }
 
@@ -439,6 +450,12 @@ impl Uring {
             buf.advance(sent);
         }
         Completion::Sent { conn, buf, result }
+    }
+
+    fn connected(&mut self, conn: Key, raw: Raw) -> Completion<Self> {
+        self.ops(conn).connect = None;
+        let result = outcome(raw.result).map(drop);
+        Completion::Connected { conn, result }
     }
 
     /// Points a message at the unsent slices of `buf`.
@@ -613,6 +630,27 @@ impl Ring for Uring {
     fn cancel_send(&mut self, conn: Key) {
         if self.ops(conn).send.is_some() {
             self.cancel(OpName::new(Kind::Send, conn));
+        }
+    }
+
+    fn socket_for(&self, addr: &SockAddr) -> io::Result<OwnedFd> {
+        // Blocking and closed on exec, as accepted ones.
+        let socket = Socket::new(Domain::from(i32::from(addr.family())), Type::STREAM, None)?;
+        Ok(socket.into())
+    }
+
+    fn connect(&mut self, conn: Key, socket: &OwnedFd, addr: SockAddr) {
+        assert!(self.ops(conn).connect.is_none(), "one connect at a time");
+        // Boxed, because the kernel is told the address of it.
+        let addr = Box::new(addr);
+        let entry = opcode::Connect::new(fd(socket), addr.as_ptr().cast(), addr.len()).build();
+        self.ops(conn).connect = Some(addr);
+        self.push(entry, OpName::new(Kind::Connect, conn));
+    }
+
+    fn cancel_connect(&mut self, conn: Key) {
+        if self.ops(conn).connect.is_some() {
+            self.cancel(OpName::new(Kind::Connect, conn));
         }
     }
 

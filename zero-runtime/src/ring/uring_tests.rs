@@ -894,6 +894,7 @@ fn name(fact: &Completion<Uring>) -> String {
         }
         Completion::Readable { conn, result } => format!("readable {conn:?} {result:?}"),
         Completion::Sent { conn, result, .. } => format!("sent {conn:?} {result:?}"),
+        Completion::Connected { conn, result } => format!("connected {conn:?} {result:?}"),
         Completion::Woken => "woken".into(),
     }
 }

@@ -13,6 +13,7 @@ pub(super) enum Kind {
     Cancel = 6,
     Alarm = 7,
     Watch = 8,
+    Connect = 9,
 }
 
 /// The name of an operation: for [`Kind::Accept`] the index is a listener's, else a connection's.
@@ -44,6 +45,7 @@ impl OpName {
             6 => Kind::Cancel,
             7 => Kind::Alarm,
             8 => Kind::Watch,
+            9 => Kind::Connect,
             other => panic!("a completion of unknown kind {other}"),
         };
         let key = Key {

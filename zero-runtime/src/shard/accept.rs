@@ -15,7 +15,7 @@ use crate::bridge::inbox::ConnSignal;
 use crate::bridge::peers::Ticket;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
-use crate::service::{ConnInfo, Made, MakeFuture, MakeHttpService};
+use crate::service::{ConnInfo, HttpService, Made, MakeFuture, MakeHttpService};
 use crate::slots::Key;
 use crate::tap::Tap;
 use crate::worker::Spawn;
@@ -58,8 +58,21 @@ impl<K> Listeners<K> {
         }
     }
 
+    /// One more, of which the ring knows already.
+    pub(super) fn add(&mut self, local_addr: LocalAddr) {
+        self.all.push(Listener {
+            local_addr,
+            armed: false,
+            closed: false,
+        });
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    pub(super) fn local_addr(&self, listener: usize) -> Option<&LocalAddr> {
+        self.all.get(listener).map(|listener| &listener.local_addr)
     }
 
     pub(super) fn armed(&mut self, listener: usize) {
@@ -184,7 +197,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     /// Whether all places are taken, those of connections that have left included.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.conns.len() + self.away.count() >= self.limits.connections_max
     }
 
@@ -221,6 +234,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Ok(ticket) = self.admit_peer(&socket) else {
             return self.turn_peer_away(socket);
         };
+        if M::Service::IS_RAW {
+            let key = self.insert(socket);
+            return self.open_raw(key, Some(EndpointId(listener.0 as usize)), ticket);
+        }
         let made = self.introduce(listener, &socket);
         let key = self.insert(socket);
         if let Some(conn) = self.conns.get_mut(key) {
@@ -237,7 +254,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    fn insert(&mut self, socket: R::Socket) -> Key {
+    pub(super) fn insert(&mut self, socket: R::Socket) -> Key {
         let key = self.conns.insert_with(|_| Conn::new(socket));
         self.counters.connections_open.add(1);
         key.expect("a slot is free")

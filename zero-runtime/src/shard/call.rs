@@ -457,6 +457,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if let Some(signal) = &conn.signal {
             signal.lower();
         }
+        if M::Service::IS_RAW {
+            return self.note_woken(key);
+        }
         if conn.making.is_some() {
             return self.poll_making(key);
         }

@@ -11,7 +11,7 @@ use crate::config::Disconnect;
 use crate::lifecycle::Phase;
 use crate::pool::copies::{self, Copied};
 use crate::ring::Ring;
-use crate::service::MakeHttpService;
+use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
 use crate::upgrade::Upgraded;
 use crate::worker::{Spawn, discard};
@@ -99,6 +99,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if sending {
             self.ring.cancel_send(key);
         }
+        if conn.connecting {
+            self.ring.cancel_connect(key);
+        }
         if let Some(out) = out {
             self.outbox.recycle(out);
         }
@@ -131,6 +134,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         debug_assert!(!conn.is_in_flight());
         self.counters.connections_open.decrement();
+        if M::Service::IS_RAW {
+            self.note_closed(key, &conn);
+        }
         self.ring.close(conn.socket);
         // The application's own destructors: a panic there is the connection's, not the shard's.
         let service = conn.service;
@@ -243,6 +249,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// A connection between requests closes; one with a request closes behind its response; one
     /// that has not asked yet has a moment to do so.
     fn drain(&mut self, key: Key) {
+        if M::Service::IS_RAW {
+            return self.note_drain(key);
+        }
         let last_head_ns = self.deadline_after(Some(self.last_head_ns()));
         let Some(conn) = self.conns.get_mut(key) else {
             return;

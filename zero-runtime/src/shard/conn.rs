@@ -19,6 +19,7 @@ use crate::pool::arena::Arena;
 use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
+use crate::protocol::DisconnectReason;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeSender;
 
@@ -106,6 +107,8 @@ pub(super) enum ReadWait {
     KeepAlive,
     /// The peer's end of stream.
     Linger,
+    /// Whatever the protocol of a raw shard waits for.
+    Handler,
 }
 
 /// Who goes on with a connection that leaves its shard.
@@ -212,6 +215,14 @@ pub(super) struct Conn<K, S: HttpService> {
     pub(super) unacknowledged: (Option<u32>, u8),
     /// When the wheel will next mention this connection.
     pub(super) timer_at_ns: u64,
+    /// A connect is in flight.
+    pub(super) connecting: bool,
+    /// Bytes of the carry that are being looked at, apart from it.
+    pub(super) kept_bytes: usize,
+    /// Whoever owns the loop does not want to read at present.
+    pub(super) paused: bool,
+    /// What ended the connection, if it was neither side in order.
+    pub(super) why: Option<DisconnectReason>,
 }
 
 impl<K, S: HttpService> Conn<K, S> {
@@ -244,6 +255,10 @@ impl<K, S: HttpService> Conn<K, S> {
             ticket: None,
             unacknowledged: (None, 0),
             timer_at_ns: NEVER,
+            connecting: false,
+            kept_bytes: 0,
+            paused: false,
+            why: None,
         }
     }
 
@@ -298,7 +313,7 @@ impl<K, S: HttpService> Conn<K, S> {
 
     /// Whether an operation of this connection is in flight.
     pub(super) fn is_in_flight(&self) -> bool {
-        self.is_sending() || self.recv != Recv::Idle
+        self.is_sending() || self.recv != Recv::Idle || self.connecting
     }
 
     pub(super) fn deadline_ns(&self) -> u64 {

@@ -53,6 +53,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         match conn.read_wait {
             ReadWait::Body => return self.judge_body(key),
+            ReadWait::Handler => return self.note_timeout(key),
             // It is still reading answers; the write side has a deadline of its own.
             wait if conn.unsent_bytes() > 0 => return self.wait_longer(key, wait),
             // It was to ask at once, and had nothing to ask.
@@ -189,7 +190,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.counters.timeouts_write.add(1);
         self.ring.reset_on_close(&conn.socket);
-        self.terminate(key);
+        self.fail(key, std::io::ErrorKind::TimedOut);
     }
 }
 

@@ -195,14 +195,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
+    pub(super) fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
         match error.raw_os_error() {
             // No buffer was free; all are again by the time the next receive is submitted.
             Some(libc::ENOBUFS) => self.counters.recv_starved.add(1),
             // We asked for it, or nothing has happened.
             Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             // The peer has reset the connection, or the network has.
-            _ => self.terminate(key),
+            _ => self.fail(key, error.kind()),
         }
     }
 

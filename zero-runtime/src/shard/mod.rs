@@ -16,6 +16,7 @@ mod input;
 mod local;
 mod outbox;
 mod output;
+pub(crate) mod raw;
 mod sink;
 mod wait;
 
@@ -29,6 +30,7 @@ use http::HeaderMap;
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use self::outbox::Outbox;
+use self::raw::Notes;
 use crate::addr::LocalAddr;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
@@ -169,6 +171,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     maps: Vec<HeaderMap>,
     carries: Vec<Vec<u8>>,
     due: Vec<Key>,
+    /// What the owner of a raw shard's loop has not been told yet.
+    notes: Notes,
 }
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
@@ -223,6 +227,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             maps: Vec::new(),
             carries: Vec::new(),
             due: Vec::new(),
+            notes: Notes::default(),
             limits,
             ring,
         };
@@ -294,6 +299,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             Completion::Readable { conn, result } => self.handle_readable(conn, result),
             Completion::Sent { conn, buf, result } => self.handle_sent(conn, buf, result),
+            Completion::Connected { conn, result } => self.handle_connected(conn, result),
             // The inbox is looked at in every turn.
             Completion::Woken => {}
         }
@@ -416,6 +422,7 @@ impl<K, S: HttpService> Conn<K, S> {
             State::Leaving => return Want::End,
             State::Lingering if self.read_closed => return Want::Nothing,
             State::Lingering => return Want::Multishot,
+            State::Open if S::IS_RAW => return self.wanted_raw(limits),
             State::Open if self.read_closed || self.deaf || self.service.is_none() => {
                 return Want::Nothing;
             }

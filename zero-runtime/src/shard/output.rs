@@ -75,9 +75,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // Nothing was sent and nothing is wrong.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {}
             // The peer is gone.
-            Err(_) => {
+            Err(error) => {
                 self.outbox.recycle(buf);
-                self.terminate(key);
+                self.fail(key, error.kind());
                 return self.settle(key);
             }
         }
@@ -85,7 +85,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.go_on_sending(key, buf);
         } else {
             self.outbox.recycle(buf);
-            if conn.wants_room() {
+            if M::Service::IS_RAW {
+                self.note_room(key);
+            } else if conn.wants_room() {
                 self.use_room(key);
             }
         }

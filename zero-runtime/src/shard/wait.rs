@@ -94,7 +94,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Whether another thread has something for us.
     #[inline]
-    fn is_called(&self) -> bool {
+    pub(super) fn is_called(&self) -> bool {
         !self.inbox.is_empty()
             || self.ports.iter().any(ShardPort::has_answers)
             || self.lifecycle.phase() != self.phase
@@ -119,7 +119,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    fn next_deadline_ns(&self) -> u64 {
+    pub(super) fn next_deadline_ns(&self) -> u64 {
         let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
         let workers = self.ports.iter().filter_map(ShardPort::patience_ends_ns);
         let workers = workers.min().unwrap_or(NEVER);

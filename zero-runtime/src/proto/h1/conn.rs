@@ -359,6 +359,11 @@ impl Conn {
         matches!(self.reading, Reading::Complete)
     }
 
+    /// Whether a request waits for its response, of which nothing is written.
+    pub fn is_response_due(&self) -> bool {
+        matches!(self.writing, Writing::Due)
+    }
+
     /// Whether all of the present response is written.
     #[inline]
     pub fn response_complete(&self) -> bool {

@@ -1,0 +1,479 @@
+//! HTTP/1.1 as a [`ProtocolHandler`]: the same machine that serves services, for whoever owns the loop.
+//!
+//! Keeps connections in step (one response for each request, in order) and to the same limits and timeouts;
+//! leaves everything else to who is told.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::super::sink::ShardSink;
+use super::NoService;
+use crate::config::Conformance;
+use crate::driver::{Driver, Ended, send_head};
+use crate::error::BodyError;
+use crate::limits::Limits;
+use crate::message::{HttpRequest, ResponseBody, ZeroResponse};
+use crate::proto::date::DateCache;
+use crate::proto::h1::{
+    self, BodyKind, Eof, Event, H1Limits, HeadTable, ParseError, RequestHead, RequestLine,
+};
+use crate::protocol::{Opening, ProtocolHandler, Step, Wire};
+
+/// What a peer has said over HTTP/1.1. Ranges count from the start of the input that was shown.
+#[derive(Debug)]
+pub enum HttpEvent {
+    /// A request.
+    Request {
+        /// Its head, and where what is known of that lies.
+        head: Range<usize>,
+        /// Where the parts of its first line lie in the head.
+        line: RequestLine,
+        /// Its body, if all of that lies behind the head.
+        body: Range<usize>,
+        /// Whether it does; if not, it comes with later events.
+        is_whole: bool,
+        /// The other end.
+        peer_addr: SocketAddr,
+    },
+    /// A part of the body, never empty.
+    Body(Range<usize>),
+    /// The body is complete; with its trailers, if there are some.
+    BodyEnd(Option<Box<HeaderMap>>),
+    /// The body will never be complete.
+    BodyFailed(BodyError),
+    /// The peer has ended its side behind a whole request that is not answered.
+    HalfClosed,
+}
+
+/// HTTP/1.1 over the connections of one shard.
+pub struct Http1 {
+    limits: H1Limits,
+    head_timeout: Option<Duration>,
+    keep_alive_timeout: Option<Duration>,
+    body_timeout: Option<Duration>,
+    body_rate_min: u32,
+    requests_max: Option<u32>,
+    table: HeadTable,
+    date: DateCache,
+    /// Where a sink leaves header maps; responses of the server's own kind have none.
+    maps: Vec<HeaderMap>,
+}
+
+/// One connection.
+pub struct Http1Conn {
+    h1: h1::Conn,
+    peer_addr: SocketAddr,
+    waits_for: WaitsFor,
+    /// A body that does not come at once.
+    sending: Option<Pin<Box<Driver<NoService>>>>,
+    requests: u32,
+    /// Of the body, since its rate was last judged.
+    span_bytes: u64,
+}
+
+/// What the peer has time for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WaitsFor {
+    /// The first byte of a request.
+    Request,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body.
+    Body,
+    /// Nothing: it waits for us.
+    Nothing,
+}
+
+/// Why a response was not sent.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RespondError {
+    /// The connection is gone, is closing, or speaks no HTTP.
+    NotOpen,
+    /// No request waits for a response.
+    OutOfTurn,
+}
+
+impl std::fmt::Display for RespondError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            RespondError::NotOpen => "the connection is not open, or speaks no HTTP",
+            RespondError::OutOfTurn => "no request waits for a response",
+        })
+    }
+}
+
+impl std::error::Error for RespondError {}
+
+impl Http1 {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let time = |ns: Option<u64>| ns.map(Duration::from_nanos);
+        Http1 {
+            limits: h1_limits(limits),
+            head_timeout: time(limits.head_timeout_ns),
+            keep_alive_timeout: time(limits.keep_alive_timeout_ns),
+            body_timeout: time(limits.body_timeout_ns),
+            body_rate_min: limits.body_rate_min,
+            requests_max: limits.requests_per_connection_max,
+            table: HeadTable::new(limits.headers_max),
+            date: DateCache::new(),
+            maps: Vec::new(),
+        }
+    }
+
+    /// Answers the present request of a connection.
+    pub(crate) fn respond(
+        &mut self,
+        conn: &mut Http1Conn,
+        response: ZeroResponse,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), RespondError> {
+        if !conn.h1.is_response_due() {
+            return Err(RespondError::OutOfTurn);
+        }
+        if !conn.h1.request_complete() {
+            // What is still to come of its body is in the way of the next request.
+            conn.h1.close_after_response();
+        }
+        let mut left = None;
+        let sent = self.with_sink(conn, wire, |sink| {
+            // To HEAD the machine sends no body, whoever asks for it.
+            left = send_head(response, false, sink)?;
+            Ok(())
+        });
+        match (sent, left) {
+            (Ok(()), None) => self.response_done(conn, wire),
+            (Ok(()), Some(body)) => self.start_sending(conn, body, wire),
+            (Err(()), _) => wire.close_graceful(),
+        }
+        Ok(())
+    }
+
+    fn with_sink<T>(
+        &mut self,
+        conn: &mut Http1Conn,
+        wire: &mut Wire<'_>,
+        with: impl FnOnce(&mut ShardSink<'_>) -> Result<T, ()>,
+    ) -> Result<T, ()> {
+        self.date.update(wire.now.unix_s);
+        let window = wire.window_bytes.saturating_sub(wire.sending_bytes);
+        let (h1, begun, out) = (&mut conn.h1, &mut *wire.begun, &mut *wire.out);
+        let (date, maps) = (&self.date, &mut self.maps);
+        let mut sink = ShardSink::new::<NoService>(h1, begun, out, date, maps, window);
+        let done = with(&mut sink);
+        match sink.refused {
+            true => Err(()),
+            false => done,
+        }
+    }
+
+    /// Sends a body that is not all there, as far as there is room and it comes.
+    fn start_sending(&mut self, conn: &mut Http1Conn, body: ResponseBody, wire: &mut Wire<'_>) {
+        let mut driver = Box::pin(Driver::<NoService>::idle());
+        let waker = wire.waker();
+        let mut cx = Context::from_waker(&waker);
+        let polled = self.with_sink(conn, wire, |sink| {
+            Ok(driver.as_mut().start_sending(body, &mut cx, sink))
+        });
+        self.after_poll(conn, driver, polled, wire);
+    }
+
+    fn go_on_sending(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+        let Some(mut driver) = conn.sending.take() else {
+            return;
+        };
+        let waker = wire.waker();
+        let mut cx = Context::from_waker(&waker);
+        let polled = self.with_sink(conn, wire, |sink| Ok(driver.as_mut().poll(&mut cx, sink)));
+        self.after_poll(conn, driver, polled, wire);
+    }
+
+    fn after_poll(
+        &mut self,
+        conn: &mut Http1Conn,
+        driver: Pin<Box<Driver<NoService>>>,
+        polled: Result<Poll<Ended>, ()>,
+        wire: &mut Wire<'_>,
+    ) {
+        match polled {
+            Ok(Poll::Pending) => {
+                conn.sending = Some(driver);
+                if wire.room_bytes() == 0 {
+                    wire.notify_room();
+                }
+            }
+            Ok(Poll::Ready(Ended::Complete)) => self.response_done(conn, wire),
+            // What has gone out of it stays; the end tells that it is not whole.
+            Ok(Poll::Ready(_)) | Err(()) => {
+                if let Some(begun) = wire.begun.take() {
+                    wire.out.rewind(begun);
+                }
+                wire.close_graceful();
+            }
+        }
+    }
+
+    fn response_done(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+        *wire.begun = None;
+        match conn.h1.after_response() {
+            h1::Next::Keep => {
+                conn.waits_for = WaitsFor::Request;
+                wire.set_timeout(self.keep_alive_timeout);
+                wire.look_again();
+            }
+            h1::Next::Drain | h1::Next::Close => wire.close_graceful(),
+        }
+    }
+
+    fn handle_head(
+        &mut self,
+        conn: &mut Http1Conn,
+        head: RequestHead,
+        input: &[u8],
+        consumed: usize,
+        wire: &mut Wire<'_>,
+    ) -> Step<HttpEvent> {
+        let line = self.table.line();
+        if !line.has_valid_target(&input[head.range.clone()]) {
+            return self.refuse(conn, ParseError::Target, input, wire);
+        }
+        conn.requests = conn.requests.saturating_add(1);
+        if self.requests_max == Some(conn.requests) {
+            conn.h1.close_after_response();
+        }
+        let rest = &input[consumed..];
+        let body_bytes = match head.body {
+            BodyKind::None => Some(0),
+            BodyKind::Length(bytes) if bytes <= rest.len() as u64 => Some(bytes as usize),
+            BodyKind::Length(_) | BodyKind::Chunked => None,
+        };
+        match body_bytes {
+            None => self.expect_body(conn, head.expect_continue, wire),
+            Some(bytes) => {
+                if bytes > 0 {
+                    // The machine counts what is shown here, behind the head.
+                    for input in [&rest[..bytes], &[]] {
+                        conn.h1.handle_input(&self.limits, input, &mut self.table);
+                    }
+                    debug_assert!(conn.h1.request_complete());
+                }
+                self.wait_for_nothing(conn, wire);
+            }
+        }
+        let body = consumed..consumed + body_bytes.unwrap_or(0);
+        let event = HttpEvent::Request {
+            head: head.range,
+            line,
+            body: body.clone(),
+            is_whole: body_bytes.is_some(),
+            peer_addr: conn.peer_addr,
+        };
+        Step::event(body.end, event)
+    }
+
+    #[cold]
+    fn expect_body(&mut self, conn: &mut Http1Conn, asks: bool, wire: &mut Wire<'_>) {
+        conn.waits_for = WaitsFor::Body;
+        conn.span_bytes = 0;
+        wire.set_timeout(self.body_timeout);
+        if asks && conn.h1.ask_for_body() {
+            // Unless it is answered within this turn.
+            wire.before_send();
+        }
+    }
+
+    fn wait_for_nothing(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+        if conn.waits_for != WaitsFor::Nothing {
+            conn.waits_for = WaitsFor::Nothing;
+            wire.set_timeout(None);
+        }
+    }
+
+    /// Nothing that follows can be understood.
+    #[cold]
+    fn refuse(
+        &mut self,
+        conn: &mut Http1Conn,
+        error: ParseError,
+        input: &[u8],
+        wire: &mut Wire<'_>,
+    ) -> Step<HttpEvent> {
+        if error.is_body() && conn.h1.is_response_due() {
+            self.wait_for_nothing(conn, wire);
+            return Step::event(input.len(), HttpEvent::BodyFailed(BodyError::Invalid));
+        }
+        if conn.sending.is_none() {
+            self.date.update(wire.now.unix_s);
+            conn.h1.respond_error(error, &self.date, wire.out);
+        }
+        wire.close_graceful();
+        Step::more(input.len())
+    }
+
+    /// The rate of a body is judged: the peer is cut if it sent too little.
+    fn judge_body(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        let span = self.body_timeout?;
+        let least_bytes = u128::from(self.body_rate_min) * span.as_nanos() / 1_000_000_000;
+        let bytes = std::mem::take(&mut conn.span_bytes);
+        if u128::from(bytes) >= least_bytes {
+            wire.set_timeout(self.body_timeout);
+            return None;
+        }
+        conn.waits_for = WaitsFor::Nothing;
+        conn.h1.close_after_response();
+        Some(HttpEvent::BodyFailed(BodyError::TooSlow))
+    }
+}
+
+fn h1_limits(limits: &Limits) -> H1Limits {
+    H1Limits {
+        head_bytes_max: limits.head_bytes_max,
+        headers_max: limits.headers_max,
+        uri_bytes_max: limits.uri_bytes_max,
+        chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
+        trailer_bytes_max: limits.trailer_bytes_max,
+        trailers_max: limits.trailers_max,
+        conformance: limits.conformance,
+    }
+}
+
+/// The request that an event speaks of, in the input that was shown with it.
+pub(crate) fn request_in<'a>(
+    input: &'a [u8],
+    head: Range<usize>,
+    line: RequestLine,
+    body: Range<usize>,
+    peer_addr: SocketAddr,
+) -> HttpRequest<'a> {
+    HttpRequest::new(&input[head], line, &input[body], peer_addr)
+}
+
+impl ProtocolHandler for Http1 {
+    type Conn = Http1Conn;
+    type Event = HttpEvent;
+    type Order = ZeroResponse;
+
+    fn open(&mut self, opening: &Opening, wire: &mut Wire<'_>) -> Http1Conn {
+        wire.set_timeout(self.head_timeout);
+        Http1Conn {
+            h1: h1::Conn::new(),
+            peer_addr: opening.peer_addr,
+            waits_for: WaitsFor::Head,
+            sending: None,
+            requests: 0,
+            span_bytes: 0,
+        }
+    }
+
+    fn handle_input(
+        &mut self,
+        conn: &mut Http1Conn,
+        input: &[u8],
+        wire: &mut Wire<'_>,
+    ) -> Step<HttpEvent> {
+        // Whoever asks and does not read the answers is not heard further.
+        if conn.h1.is_idle() && wire.room_bytes() == 0 && wire.is_writable() {
+            wire.notify_room();
+            return Step::later(0);
+        }
+        let step = conn.h1.handle_input(&self.limits, input, &mut self.table);
+        let consumed = step.consumed;
+        match step.event {
+            Event::NeedMore => {
+                if conn.waits_for == WaitsFor::Request && consumed < input.len() {
+                    conn.waits_for = WaitsFor::Head;
+                    wire.set_timeout(self.head_timeout);
+                }
+                Step::more(consumed)
+            }
+            Event::Blocked => Step::later(consumed),
+            Event::Head(head) => self.handle_head(conn, head, input, consumed, wire),
+            Event::Data(range) => {
+                conn.span_bytes += range.len() as u64;
+                Step::event(consumed, HttpEvent::Body(range))
+            }
+            Event::Trailers(trailers) => {
+                self.wait_for_nothing(conn, wire);
+                Step::event(consumed, HttpEvent::BodyEnd(Some(trailers)))
+            }
+            Event::End => {
+                self.wait_for_nothing(conn, wire);
+                Step::event(consumed, HttpEvent::BodyEnd(None))
+            }
+            Event::Error(error) => self.refuse(conn, error, input, wire),
+        }
+    }
+
+    fn handle_eof(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        match conn.h1.handle_eof() {
+            Eof::Idle | Eof::MidHead => wire.close_graceful(),
+            // It may still be answered, and closes then.
+            Eof::AfterRequest => return Some(HttpEvent::HalfClosed),
+            Eof::MidBody => {
+                self.wait_for_nothing(conn, wire);
+                return Some(HttpEvent::BodyFailed(BodyError::Incomplete));
+            }
+        }
+        None
+    }
+
+    fn handle_room(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        self.go_on_sending(conn, wire);
+        wire.look_again();
+        None
+    }
+
+    fn handle_wake(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        self.go_on_sending(conn, wire);
+        None
+    }
+
+    fn handle_flush(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+        conn.h1.poll_continue(wire.out);
+    }
+
+    fn handle_timeout(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        match conn.waits_for {
+            WaitsFor::Nothing => {}
+            WaitsFor::Body => return self.judge_body(conn, wire),
+            // It still reads answers, which has a time limit of its own.
+            _ if wire.unsent_bytes() > 0 => wire.set_timeout(self.keep_alive_timeout),
+            WaitsFor::Request => wire.close(),
+            WaitsFor::Head => {
+                // Whoever has not sent a byte would take the answer for its first request's.
+                let has_begun = !conn.h1.is_idle();
+                if has_begun && self.limits.conformance == Conformance::Strict {
+                    self.date.update(wire.now.unix_s);
+                    let status = http::StatusCode::REQUEST_TIMEOUT;
+                    conn.h1.turn_away(status, &self.date, wire.out);
+                }
+                wire.close_graceful();
+            }
+        }
+        None
+    }
+
+    fn handle_drain(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        conn.h1.close_after_response();
+        if matches!(conn.waits_for, WaitsFor::Request | WaitsFor::Head) {
+            wire.close_graceful();
+        }
+        None
+    }
+
+    /// Too late for a request is too late: what comes out of turn is dropped.
+    fn handle_order(
+        &mut self,
+        conn: &mut Http1Conn,
+        response: ZeroResponse,
+        wire: &mut Wire<'_>,
+    ) -> Option<HttpEvent> {
+        let _ = self.respond(conn, response, wire);
+        None
+    }
+}

@@ -1,0 +1,430 @@
+//! HTTP/1.1 by events.
+
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use zero_runtime::raw::{ConnId, Event, RespondError};
+use zero_runtime::{BodyError, Config, RawShard, ZeroResponse};
+
+use crate::support::*;
+
+/// Answers each request with what was asked, and the length and sum of its body.
+#[derive(Default)]
+struct App {
+    asked: std::collections::HashMap<ConnId, (String, usize, u64)>,
+}
+
+impl App {
+    fn react(&mut self, shard: &mut RawShard, event: Step) {
+        let conn = match event {
+            Step::Begin(conn, what, body, is_whole) => {
+                let sum = body.iter().map(|&byte| u64::from(byte)).sum();
+                self.asked.insert(conn, (what, body.len(), sum));
+                match is_whole {
+                    true => conn,
+                    false => return,
+                }
+            }
+            Step::Part(conn, part) => {
+                let (_, bytes, sum) = self.asked.get_mut(&conn).unwrap();
+                *bytes += part.len();
+                *sum += part.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+                return;
+            }
+            Step::End(conn) => conn,
+        };
+        let (what, bytes, sum) = self.asked.remove(&conn).unwrap();
+        let text = format!("{what} {bytes} {sum}");
+        shard
+            .http_respond(conn, ZeroResponse::ok().text(text))
+            .unwrap();
+    }
+}
+
+/// An event, owned.
+enum Step {
+    Begin(ConnId, String, Vec<u8>, bool),
+    Part(ConnId, Vec<u8>),
+    End(ConnId),
+}
+
+fn owned(event: Event<'_>) -> Option<Step> {
+    match event {
+        Event::Request {
+            conn,
+            request,
+            is_whole,
+        } => {
+            let what = format!("{} {}", request.method(), request.path());
+            Some(Step::Begin(conn, what, request.body().to_vec(), is_whole))
+        }
+        Event::Body { conn, data } => Some(Step::Part(conn, data.to_vec())),
+        Event::BodyEnd { conn, .. } => Some(Step::End(conn)),
+        _ => None,
+    }
+}
+
+fn serve<T>(shard: &mut RawShard, client: JoinHandle<T>) -> T {
+    let mut app = App::default();
+    let give_up = Instant::now() + PATIENCE;
+    while !client.is_finished() {
+        assert!(Instant::now() < give_up, "the client does not end");
+        shard.poll(Some(Duration::from_millis(5))).unwrap();
+        while let Some(event) = shard.next_event() {
+            if let Some(step) = owned(event) {
+                app.react(shard, step);
+            }
+        }
+    }
+    client.join().unwrap()
+}
+
+fn bodies(answers: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(answers.to_vec()).unwrap();
+    let parts = text.split("HTTP/1.1 ").skip(1);
+    parts
+        .map(|part| {
+            let (head, body) = part.split_once("\r\n\r\n").unwrap();
+            format!("{} {body}", &head[..3])
+        })
+        .collect()
+}
+
+fn ask(addr: SocketAddr, pieces: Vec<Vec<u8>>) -> JoinHandle<Vec<u8>> {
+    client(addr, move |mut stream| {
+        for piece in pieces {
+            stream.write_all(&piece).unwrap();
+            // So that it comes alone, mostly.
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+const SCRIPT: &str = "GET /first HTTP/1.1\r\nhost: h\r\n\r\n\
+    POST /second HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nabcde\
+    HEAD /third HTTP/1.1\r\nhost: h\r\n\r\n\
+    PUT /fourth HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nt: 1\r\n\r\n\
+    GET /last HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+
+const ANSWERS: [&str; 5] = [
+    "200 GET /first 0 0",
+    "200 POST /second 5 495",
+    "200 ",
+    "200 PUT /fourth 5 495",
+    "200 GET /last 0 0",
+];
+
+#[test]
+fn requests_are_answered_in_order_however_they_are_cut() {
+    let (mut shard, addr) = http(Config::default());
+    let whole = serve(&mut shard, ask(addr, vec![SCRIPT.into()]));
+    assert_eq!(bodies(&whole), ANSWERS);
+    for cut in (1..SCRIPT.len()).step_by(7) {
+        let (head, tail) = SCRIPT.as_bytes().split_at(cut);
+        let answers = serve(&mut shard, ask(addr, vec![head.into(), tail.into()]));
+        assert_eq!(bodies(&answers), ANSWERS, "cut at {cut}");
+    }
+    let bytes = SCRIPT.bytes().map(|byte| vec![byte]).collect();
+    assert_eq!(bodies(&serve(&mut shard, ask(addr, bytes))), ANSWERS);
+    assert_eq!(shard.stats().connections_open, 0);
+}
+
+#[test]
+fn a_large_body_comes_in_parts_and_is_held_back_by_not_polling() {
+    let (mut shard, addr) = http(Config::default());
+    let length = 3_000_000;
+    let mut request = format!(
+        "POST /large HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    )
+    .into_bytes();
+    request.resize(request.len() + length, 1);
+    let answers = serve(&mut shard, ask(addr, vec![request]));
+    assert_eq!(
+        bodies(&answers),
+        [format!("200 POST /large {length} {length}")]
+    );
+}
+
+#[test]
+fn a_client_that_waits_for_100_gets_it_unless_it_is_answered_at_once() {
+    let head = "POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let (mut shard, addr) = http(Config::default());
+    let client = client(addr, move |mut stream| {
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut buffer = [0; 25];
+        stream.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"hi").unwrap();
+        // What the answer begins with.
+        let mut buffer = [0; 12];
+        stream.read_exact(&mut buffer).unwrap();
+        String::from_utf8(buffer.to_vec()).unwrap()
+    });
+    assert_eq!(serve(&mut shard, client), "HTTP/1.1 200");
+
+    let client = ask(addr, vec![head.into()]);
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, is_whole, .. } => (!is_whole).then_some(conn),
+        _ => None,
+    });
+    let large = ZeroResponse::status(zero_runtime::StatusCode::PAYLOAD_TOO_LARGE);
+    shard.http_respond(conn, large).unwrap();
+    let answer = while_runs(&mut shard, client, |_, _| {});
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+#[test]
+fn what_cannot_be_understood_is_refused_and_nobody_is_told() {
+    let (mut shard, addr) = http(Config::default());
+    for (sent, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400"),
+        (
+            "GET / HTTP/1.1\r\nhost: h\r\nhost: i\r\n\r\n",
+            "HTTP/1.1 400",
+        ),
+        ("nonsense\r\n\r\n", "HTTP/1.1 400"),
+        (
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            "HTTP/1.1 400",
+        ),
+        ("GET /\u{1} HTTP/1.1\r\nhost: h\r\n\r\n", "HTTP/1.1 400"),
+    ] {
+        let answer = serve(&mut shard, ask(addr, vec![sent.into()]));
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(status), "{sent:?}: {answer:?}");
+    }
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n",
+        "y".repeat(500_000)
+    );
+    let answer = serve(&mut shard, ask(addr, vec![long.into_bytes()]));
+    assert!(answer.starts_with(b"HTTP/1.1 431"));
+}
+
+#[test]
+fn a_body_that_breaks_off_or_is_malformed_is_told_and_may_be_answered() {
+    let (mut shard, addr) = http(Config::default());
+    for (sent, expected) in [
+        ("content-length: 9\r\n\r\nabc", BodyError::Incomplete),
+        (
+            "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n",
+            BodyError::Invalid,
+        ),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nhost: h\r\n{sent}");
+        let client = client(addr, move |mut stream| {
+            stream.write_all(request.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).unwrap();
+            all
+        });
+        let (conn, error) = until(&mut shard, |event| match event {
+            Event::BodyFailed { conn, error } => Some((conn, error)),
+            _ => None,
+        });
+        assert_eq!(error, expected);
+        let bad = ZeroResponse::status(zero_runtime::StatusCode::BAD_REQUEST);
+        shard.http_respond(conn, bad).unwrap();
+        let answer = while_runs(&mut shard, client, |_, _| {});
+        assert!(answer.starts_with(b"HTTP/1.1 400"));
+    }
+}
+
+#[test]
+fn a_request_that_is_cut_off_with_its_answer_due_is_answered_all_the_same() {
+    let (mut shard, addr) = http(Config::default());
+    let client = client(addr, |mut stream| {
+        stream
+            .write_all(b"GET /a HTTP/1.1\r\nhost: h\r\n\r\nGET /b HTTP/1.1\r\nhost: h\r\n\r\n")
+            .unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    });
+    let answers = serve(&mut shard, client);
+    assert_eq!(bodies(&answers), ["200 GET /a 0 0", "200 GET /b 0 0"]);
+}
+
+#[test]
+fn nothing_is_answered_out_of_turn() {
+    let (mut shard, addr) = http(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    let answer = || ZeroResponse::ok().text("x");
+    assert_eq!(
+        shard.http_respond(conn, answer()),
+        Err(RespondError::OutOfTurn)
+    );
+    peer.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n").unwrap();
+    shard.poll(Some(Duration::from_millis(50))).unwrap();
+    assert!(shard.next_event().is_none());
+    assert_eq!(
+        shard.http_respond(conn, answer()),
+        Err(RespondError::OutOfTurn)
+    );
+    peer.write_all(b"\r\n").unwrap();
+    until(&mut shard, |event| {
+        matches!(event, Event::Request { .. }).then_some(())
+    });
+    assert_eq!(shard.http_respond(conn, answer()), Ok(()));
+    assert_eq!(
+        shard.http_respond(conn, answer()),
+        Err(RespondError::OutOfTurn)
+    );
+    assert!(shard.stream_write(conn, b"raw").is_err(), "it is no stream");
+    shard.close(conn);
+    assert_eq!(
+        shard.http_respond(conn, answer()),
+        Err(RespondError::NotOpen)
+    );
+}
+
+#[test]
+fn a_client_that_ends_its_side_while_it_waits_is_told_and_still_answered() {
+    let (mut shard, addr) = http(Config::default());
+    let client = client(addr, |mut stream| {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+            .unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    });
+    let conn = until(&mut shard, |event| match event {
+        Event::HalfClosed { conn } => Some(conn),
+        _ => None,
+    });
+    let response = ZeroResponse::ok().text("still");
+    shard.http_respond(conn, response).unwrap();
+    let (answer, whys) = while_runs_and_ends(&mut shard, client, 1);
+    assert_eq!(bodies(&answer), ["200 still"]);
+    assert_eq!(whys, [zero_runtime::raw::DisconnectReason::Ended]);
+}
+
+/// Pieces that another thread sends.
+struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    waker: mpsc::Sender<std::task::Waker>,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.pieces.try_recv() {
+            Ok(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Err(mpsc::TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(mpsc::TryRecvError::Empty) => {
+                let _ = self.waker.send(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[test]
+fn a_response_streams_as_its_pieces_come_and_no_faster_than_it_is_read() {
+    let (mut shard, addr) = http(Config::default().response_window_bytes(64 * 1024));
+    let client = ask(
+        addr,
+        vec![b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n".to_vec()],
+    );
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, .. } => Some(conn),
+        _ => None,
+    });
+    let (send, pieces) = mpsc::channel();
+    let (waker, wakers) = mpsc::channel::<std::task::Waker>();
+    shard
+        .http_respond(conn, ZeroResponse::ok().stream(Pieces { pieces, waker }))
+        .unwrap();
+    let producer = std::thread::spawn(move || {
+        for _ in 0..200 {
+            send.send(Bytes::from(vec![b'x'; 10_000])).unwrap();
+            wakers.try_iter().for_each(std::task::Waker::wake);
+        }
+        drop(send);
+        while let Ok(waker) = wakers.recv_timeout(Duration::from_millis(200)) {
+            waker.wake();
+        }
+    });
+    let answer = while_runs(&mut shard, client, |_, _| {});
+    producer.join().unwrap();
+    let data = answer.iter().filter(|byte| **byte == b'x').count();
+    assert_eq!(data, 2_000_000);
+    assert!(answer.ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn who_asks_without_reading_is_not_heard_further() {
+    let config = Config::default()
+        .response_window_bytes(20_000)
+        .recv_buffers(16);
+    let (mut shard, addr) = http(config);
+    let _silent = client(addr, |mut stream| {
+        stream
+            .set_write_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        let requests = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(1000);
+        while stream.write_all(&requests).is_ok() {}
+    });
+    let body = "y".repeat(10_000);
+    let conn = opened(&mut shard);
+    let mut unsent_max = 0;
+    let mut kept_max = 0;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1500) {
+        shard.poll(Some(Duration::from_millis(5))).unwrap();
+        while let Some(event) = shard.next_event() {
+            if let Event::Request { conn, .. } = event {
+                shard
+                    .http_respond(conn, ZeroResponse::ok().text(&body))
+                    .unwrap();
+            }
+        }
+        if let Some(stats) = shard.conn_stats(conn) {
+            unsent_max = unsent_max.max(stats.unsent_bytes);
+            kept_max = kept_max.max(stats.kept_bytes);
+        }
+    }
+    assert!(unsent_max > 0 && unsent_max < 40_000, "{unsent_max} unsent");
+    assert!(kept_max < 1_000_000, "{kept_max} kept");
+}
+
+#[test]
+fn times_are_kept() {
+    let config = Config::default()
+        .head_timeout(Duration::from_millis(100))
+        .keep_alive_timeout(Duration::from_millis(100))
+        .linger_timeout(Duration::ZERO);
+    let (mut shard, addr) = http(config);
+    let late = serve(&mut shard, ask(addr, vec![b"GET / HTTP/1.1\r\n".to_vec()]));
+    assert!(late.starts_with(b"HTTP/1.1 408"), "{late:?}");
+    let silent = serve(&mut shard, ask(addr, Vec::new()));
+    assert_eq!(silent, b"");
+    let idle = serve(
+        &mut shard,
+        ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]),
+    );
+    assert_eq!(bodies(&idle), ["200 GET / 0 0"]);
+}
