@@ -62,6 +62,10 @@ fn hyper_serves(errno: i32, cause: &str, remedy: &str) {
         demanded.contains(cause) && demanded.contains(remedy),
         "{demanded}"
     );
+    for alone in ["modes", "raw"] {
+        let told = server.ask(alone);
+        assert!(told.contains(cause) && told.contains(remedy), "{told}");
+    }
     answers_are_whole(&server);
 }
 
@@ -175,6 +179,17 @@ fn child_without_io_uring() {
         "backend" => server.handle.backend().to_string(),
         "warnings" => warnings.text().trim().replace('\n', "; "),
         "demanded" => demanded.clone(),
+        "modes" => {
+            let mut io = Io::new(Config::default()).expect("hyper would serve");
+            io.http_listen(loopback()).unwrap();
+            let mode = zero_runtime::ZeroRuntime::new(io);
+            let refused = mode.run_sync(|_| zero_runtime::ZeroResponse::ok());
+            refused.expect_err("there is no other backend").to_string()
+        }
+        "raw" => {
+            let refused = zero_runtime::RawShard::new(Config::default());
+            refused.expect_err("there is no other backend").to_string()
+        }
         other => panic!("nothing is known by {other:?}"),
     });
 }
