@@ -44,6 +44,8 @@ pub enum Backend {
     ZeroTower,
     /// The same by `ZeroRuntime::run_async`.
     ZeroAsync,
+    /// The same by the events of a `RawShard`. Requests that come in one piece only.
+    ZeroRaw,
     /// `axum::serve` with `TCP_NODELAY` on every connection: the incumbent at its best.
     Hyper,
     /// `axum::serve` as it comes, which leaves Nagle's algorithm on.
@@ -81,7 +83,7 @@ pub enum Home {
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 21] = [
+    pub const ALL: [Backend; 22] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
@@ -92,6 +94,7 @@ impl Backend {
         Backend::ZeroPerCore,
         Backend::ZeroTower,
         Backend::ZeroAsync,
+        Backend::ZeroRaw,
         Backend::Hyper,
         Backend::HyperDefault,
         Backend::HyperAlone,
@@ -127,6 +130,7 @@ impl Backend {
             Backend::ZeroPerCore => "zero-per-core",
             Backend::ZeroTower => "zero-tower",
             Backend::ZeroAsync => "zero-async",
+            Backend::ZeroRaw => "zero-raw",
             Backend::Hyper => "hyper",
             Backend::HyperDefault => "hyper-default",
             Backend::HyperAlone => "hyper-alone",
@@ -156,6 +160,7 @@ impl Backend {
             Backend::ZeroPerCore => "ZeroRuntime::run_per_core, without axum",
             Backend::ZeroTower => "ZeroRuntime::run_tower with its router, without axum",
             Backend::ZeroAsync => "ZeroRuntime::run_async, without axum",
+            Backend::ZeroRaw => "RawShard, polled by a loop that sleeps at once",
             Backend::Hyper => "axum::serve, current-thread tokio, TCP_NODELAY",
             Backend::HyperDefault => "axum::serve, current-thread tokio, as it comes (Nagle on)",
             Backend::HyperAlone => "hyper without axum, current-thread tokio, TCP_NODELAY",
@@ -263,6 +268,7 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
         Backend::ZeroSync | Backend::ZeroPerCore | Backend::ZeroTower | Backend::ZeroAsync => {
             start_mode(backend, threads, addr)
         }
+        Backend::ZeroRaw => start_raw(addr),
         _ if backend.is_zero() => start_zero(backend, app, threads, addr),
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -302,7 +308,14 @@ where
 #[cfg(feature = "zero")]
 use modes::start as start_mode;
 #[cfg(feature = "zero")]
+use modes::start_raw;
+#[cfg(feature = "zero")]
 use zero::start as start_zero;
+
+#[cfg(not(feature = "zero"))]
+fn start_raw(addr: SocketAddr) -> io::Result<Running> {
+    start_zero(Backend::ZeroRaw, Router::new(), 1, addr)
+}
 
 #[cfg(not(feature = "zero"))]
 fn start_mode(backend: Backend, threads: usize, addr: SocketAddr) -> io::Result<Running> {

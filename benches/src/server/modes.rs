@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
 
 use serde::Serialize;
+use zero_runtime::raw::Event;
 use zero_runtime::router::{Params, Router};
 use zero_runtime::{
-    BackendChoice, Config, HttpOwnedRequest, HttpRequest, Io, ZeroResponse, ZeroRuntime,
+    BackendChoice, Config, HttpOwnedRequest, HttpRequest, Io, RawShard, ZeroResponse, ZeroRuntime,
 };
 
 use super::{Backend, Running};
@@ -31,6 +34,42 @@ pub(super) fn start(backend: Backend, shards: usize, addr: SocketAddr) -> io::Re
         addr: handle.local_addr()?,
         stats: Some(Box::new(move || format!("{:?}", handle.stats()))),
     })
+}
+
+/// Serves from one raw shard, in a thread whose loop asks it for events.
+pub(super) fn start_raw(addr: SocketAddr) -> io::Result<Running> {
+    let (report, reports) = mpsc::channel();
+    let builder = thread::Builder::new().name("zero-raw".into());
+    builder.spawn(move || {
+        let started = RawShard::new(Config::default()).and_then(|mut shard| {
+            let endpoint = shard.http_listen(addr)?;
+            let addr = shard.local_addr(endpoint)?;
+            Ok((shard, addr))
+        });
+        let (shard, started) = match started {
+            Ok((shard, addr)) => (Some(shard), Ok(addr)),
+            Err(error) => (None, Err(error)),
+        };
+        let _ = report.send(started);
+        if let Some(Err(error)) = shard.map(answer_events) {
+            eprintln!("zero-raw ended: {error}");
+        }
+    })?;
+    let addr = reports.recv().map_err(io::Error::other)??;
+    Ok(Running { addr, stats: None })
+}
+
+fn answer_events(mut shard: RawShard) -> io::Result<()> {
+    loop {
+        shard.poll(None)?;
+        while let Some(event) = shard.next_event() {
+            if let Event::Request { conn, request, .. } = event {
+                let response = answer(request);
+                // It may have ended meanwhile.
+                let _ = shard.http_respond(conn, response);
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
