@@ -95,7 +95,7 @@ fn check_buffer_ring(ring: &IoUring) -> Result<(), Refusal> {
 }
 
 /// The operations a shard stages.
-const NEEDED: [(u8, &str); 8] = [
+const NEEDED: [(u8, &str); 10] = [
     (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
     (opcode::RecvMulti::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
@@ -104,6 +104,8 @@ const NEEDED: [(u8, &str); 8] = [
     (opcode::Close::CODE, "IORING_OP_CLOSE"),
     (opcode::Read::CODE, "IORING_OP_READ"),
     (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN"),
+    (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
+    (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
 ];
 
 /// Of the ring, and of the ring of buffers; a power of two.

@@ -27,6 +27,7 @@ use super::user_data::{Kind, OpName};
 use super::{Completion, ListenerId, Ring, Wait};
 use crate::addr::PeerCred;
 use crate::config::Toggle;
+use crate::error::Refusal;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
@@ -178,7 +179,7 @@ impl Uring {
     /// Sets a ring up; call it on the thread that will use it.
     ///
     /// # Errors
-    /// What the kernel refused, as it said it.
+    /// What the kernel refused, with the remedy: a probe may have had the memory that a whole ring has not.
     pub fn new(config: UringConfig) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -187,13 +188,16 @@ impl Uring {
             .setup_submit_all()
             .setup_clamp()
             .setup_cqsize(CQ_ENTRIES)
-            .build(SQ_ENTRIES)?;
+            .build(SQ_ENTRIES)
+            .map_err(|error| Refusal::of(error, "IORING_SETUP_TASKRUN_FLAG"))?;
         let recv_ring = RecvRing::new(
             config.recv_buffers,
             config.recv_buffer_bytes,
             config.huge_pages,
         )?;
-        recv_ring.register(&ring.submitter())?;
+        recv_ring
+            .register(&ring.submitter())
+            .map_err(|error| Refusal::of(error, "IORING_REGISTER_PBUF_RING"))?;
         let listeners = config.listeners.into_iter().map(|socket| ListenerState {
             socket: Some(socket),
             armed: false,
