@@ -17,6 +17,7 @@ mod http2;
 mod limits;
 mod listeners;
 mod malformed;
+mod overload;
 mod runtimes;
 mod services;
 mod shutdown;

@@ -122,6 +122,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         if self.is_full() {
             self.listeners.waiting.push_back((listener, socket));
+            self.load.place_is_wanted(self.now.mono_ns);
             if !self.listeners.full {
                 self.listeners.full = true;
                 self.counters.accept_paused_full.add(1);
@@ -137,13 +138,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if draining {
             self.empty_queues();
         }
-        let pausing = self.listeners.full || self.listeners.retry_at_ns != NEVER;
+        let refusing = self.listeners.full || self.load.refuses_connections();
+        let pausing = refusing || self.listeners.retry_at_ns != NEVER;
         for (index, listener) in self.listeners.all.iter_mut().enumerate() {
             let id = ListenerId(index as u32);
             match (listener.armed, draining) {
                 _ if listener.closed => {}
                 (true, true) => self.ring.cancel_accept(id),
-                (true, false) if self.listeners.full => self.ring.cancel_accept(id),
+                (true, false) if refusing => self.ring.cancel_accept(id),
                 (false, true) => {
                     listener.closed = true;
                     self.ring.close_listener(id);
@@ -183,9 +185,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// Whether all places are taken, those of connections that have left included.
+    /// How many places are taken, those of connections that have left included.
+    pub(super) fn places_taken(&self) -> usize {
+        self.conns.len() + self.away.count()
+    }
+
     fn is_full(&self) -> bool {
-        self.conns.len() + self.away.count() >= self.limits.connections_max
+        self.places_taken() >= self.limits.connections_max
+    }
+
+    /// How many have been accepted and have no place yet.
+    pub(super) fn waiting_for_places(&self) -> usize {
+        self.listeners.waiting.len()
     }
 
     /// A place has become free: whoever waits gets it.

@@ -131,6 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         debug_assert!(!conn.is_in_flight());
         self.counters.connections_open.decrement();
+        self.discharge(conn.charged_bytes);
         self.ring.close(conn.socket);
         // The application's own destructors: a panic there is the connection's, not the shard's.
         let service = conn.service;
@@ -161,6 +162,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         self.counters.connections_open.decrement();
+        self.discharge(conn.charged_bytes);
         self.counters.connections_handed_over.add(1);
         copies::note(Copied::ReadAhead);
         let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
