@@ -127,7 +127,9 @@ pub struct Config {
     /// A first poll that held a shard up for longer is counted in `Stats::stalls` and told by a
     /// warning. Default 10 ms.
     pub stall_min: Option<Duration>,
-    /// Whether buffers are mapped on huge pages. Default [`Toggle::Off`].
+    /// Whether receive buffers are mapped on huge pages: reserved ones (`vm.nr_hugepages`) if there are
+    /// enough, else transparent ones; `On` makes it an error if there are neither. `Stats` tell what it
+    /// came to. Default [`Toggle::Off`].
     pub huge_pages: Toggle,
     /// What serves. Default [`BackendChoice::Auto`]. The environment variable `ZERO_BACKEND`
     /// (`auto`, `io_uring` or `hyper`) overrides it.

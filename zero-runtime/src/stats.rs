@@ -127,6 +127,12 @@ counters! {
     body_pauses,
     /// Times accepting was paused because the shard's connections were all in use.
     accept_paused_full,
+    /// Bytes mapped for receive buffers on ordinary pages; touched as they are needed.
+    recv_bytes_on_pages,
+    /// Bytes mapped for them on pages that the kernel may join to huge ones.
+    recv_bytes_on_transparent_huge_pages,
+    /// Bytes mapped for them on huge pages that were reserved (`vm.nr_hugepages`).
+    recv_bytes_on_huge_pages,
     /// Bytes that connections hold for their peers and handlers; goes up and down.
     buffered_bytes,
     /// How short the worst-off shard is of connections or buffers: 0 healthy, 1 warning, 2 critical,

@@ -1,7 +1,7 @@
 //! How any thread tells a shard to look at one of its connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
@@ -26,6 +26,8 @@ pub(crate) struct Inbox {
     /// A place in use elsewhere has become free.
     places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
+    /// How far tasks may get ahead of the shard with a response, whatever they were told before.
+    window_bytes: AtomicUsize,
     crowd: Arc<Crowd>,
 }
 
@@ -39,6 +41,7 @@ impl Inbox {
             overflowed: AtomicBool::new(false),
             places: Flag::new(),
             wakeup: Wakeup::new(bell),
+            window_bytes: AtomicUsize::new(usize::MAX),
             crowd,
         })
     }
@@ -73,6 +76,12 @@ impl Inbox {
     #[inline]
     pub(crate) fn take_places(&self) -> bool {
         self.places.is_raised() && self.places.lower()
+    }
+
+    /// Lets tasks get so far ahead from now on.
+    pub(crate) fn set_window(&self, bytes: usize) {
+        // Relaxed, as in `ConnSignal::window_bytes`: a limit that publishes nothing, and may come late.
+        self.window_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether keys were lost since the last call.
@@ -113,6 +122,12 @@ impl ConnSignal {
     /// The server's handlers that are away from their shards.
     pub(crate) fn crowd(&self) -> &Crowd {
         &self.inbox.crowd
+    }
+
+    /// How far a task may be ahead with its response now.
+    #[inline]
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.inbox.window_bytes.load(Ordering::Relaxed)
     }
 
     /// The shard has taken the key out and is about to look.

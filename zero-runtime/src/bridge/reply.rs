@@ -108,8 +108,9 @@ impl ReplySender {
         if self.is_let_go() {
             return true;
         }
+        let window = self.window.min(self.shared.signal.window_bytes()) as u64;
         let fits = |items: &rtrb::Producer<Reply>, taken: u64| {
-            items.slots() > 1 && self.sent_bytes - taken < self.window as u64
+            items.slots() > 1 && self.sent_bytes - taken < window
         };
         fits(&self.items, self.shared.credit.taken())
             || fits(&self.items, self.shared.credit.wait())

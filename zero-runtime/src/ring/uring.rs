@@ -27,6 +27,7 @@ use super::user_data::{Kind, OpName};
 use super::{Completion, ListenerId, Ring, Wait};
 use crate::addr::PeerCred;
 use crate::config::Toggle;
+use crate::pool::region::Backing;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
@@ -192,6 +193,13 @@ impl Uring {
             config.huge_pages,
         )?;
         recv_ring.register(&ring.submitter())?;
+        let (backing, bytes) = recv_ring.backing();
+        let gauge = match backing {
+            Backing::Pages => &config.counters.recv_bytes_on_pages,
+            Backing::Transparent => &config.counters.recv_bytes_on_transparent_huge_pages,
+            Backing::Huge => &config.counters.recv_bytes_on_huge_pages,
+        };
+        gauge.set(bytes as u64);
         let listeners = config.listeners.into_iter().map(|socket| ListenerState {
             socket: Some(socket),
             armed: false,

@@ -253,6 +253,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let max = self.limits.buffered_bytes_max as u64;
         let level = self.note_change("buffers", change, held, max);
         self.load.windows = self.load.full.at(level, self.load.floor_bytes);
+        self.inbox.set_window(self.load.windows.response_bytes);
         self.steer_accept();
         // Who was held back may go on, who was not is.
         for key in self.conns.keys() {
