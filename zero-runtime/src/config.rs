@@ -26,6 +26,9 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Connections open at once, over all shards; further ones wait in the backlog. Default 65,536.
     pub connections_max: usize,
+    /// Whether a shard that has clearly more connections than another one leaves it what it accepts: the
+    /// kernel spreads them by chance. Default true.
+    pub balance: bool,
     /// Connections the kernel completes ahead of our accepting them; it cuts this to
     /// `net.core.somaxconn`. Default 1024.
     pub backlog: u32,
@@ -143,6 +146,7 @@ impl Default for Config {
             pin_shards: Toggle::Off,
             workers: None,
             connections_max: 65_536,
+            balance: true,
             backlog: 1024,
             recv_buffers: 256,
             recv_buffer_bytes: 16 * 1024,
@@ -205,6 +209,7 @@ setters! {
     pin_shards: Toggle,
     workers: impl Into<Option<usize>>,
     connections_max: usize,
+    balance: bool,
     backlog: u32,
     recv_buffers: u16,
     recv_buffer_bytes: u32,
@@ -347,6 +352,7 @@ mod tests {
         assert_eq!(config.pin_shards, Toggle::Off);
         assert_eq!(config.workers, None);
         assert_eq!(config.connections_max, 65_536);
+        assert!(config.balance);
         assert_eq!(config.backlog, 1024);
         assert_eq!(config.recv_buffers, 256);
         assert_eq!(config.recv_buffer_bytes, 16_384);

@@ -60,6 +60,7 @@ impl Config {
             shard_cores: shard_cores(self.pin_shards, shards, cores),
             workers,
             connections_max: self.connections_max / shards,
+            balance: self.balance,
             backlog: self.backlog,
             recv_buffers: self.recv_buffers,
             recv_buffer_bytes: self.recv_buffer_bytes,
@@ -167,6 +168,8 @@ pub struct Limits {
     pub workers: usize,
     /// Connections open at once on one shard; at least one.
     pub connections_max: usize,
+    /// Whether shards leave fresh connections to those with fewer.
+    pub balance: bool,
     /// Length of each listener's backlog; fits an `i32`.
     pub backlog: u32,
     /// Receive buffers of one shard; a power of two, at most 32,768.

@@ -352,10 +352,21 @@ impl Start {
     fn run<M: MakeHttpService>(mut self, make: M) -> io::Result<ShutdownHandle> {
         let (report, reports) = mpsc::channel();
         let mut counters = Vec::new();
-        for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
+        let (bells, inboxes) = self.inboxes()?;
+        let sockets = std::mem::take(&mut self.sockets).into_iter();
+        for ((index, sockets), bell) in sockets.enumerate().zip(bells) {
+            let door = Door {
+                bell,
+                inbox: inboxes[index].clone(),
+                neighbours: match self.limits.balance {
+                    true => inboxes.clone(),
+                    false => Vec::new(),
+                },
+            };
             let shard_counters = Arc::new(ShardCounters::default());
             counters.push(shard_counters.clone());
-            if let Err(error) = self.spawn(index, sockets, make.clone(), shard_counters, &report) {
+            let spawned = self.spawn(index, sockets, make.clone(), shard_counters, door, &report);
+            if let Err(error) = spawned {
                 self.lifecycle.terminate();
                 return Err(error);
             }
@@ -376,20 +387,35 @@ impl Start {
         ))
     }
 
+    /// Every shard's bell, and the inbox it is rung for.
+    fn inboxes(&self) -> io::Result<(Vec<Arc<EventFd>>, Vec<Arc<Inbox>>)> {
+        let bells = (0..self.limits.shards).map(|_| EventFd::new().map(Arc::new));
+        let bells: Vec<_> = bells.collect::<io::Result<_>>()?;
+        let inbox = |bell: &Arc<EventFd>| {
+            Inbox::new(
+                self.limits.connections_max,
+                bell.clone(),
+                self.crowd.clone(),
+            )
+        };
+        let inboxes = bells.iter().map(inbox).collect();
+        Ok((bells, inboxes))
+    }
+
     fn spawn<M: MakeHttpService>(
         &self,
         index: usize,
         sockets: Vec<ListenSocket>,
         make: M,
         counters: Arc<ShardCounters>,
+        door: Door,
         report: &mpsc::Sender<io::Result<()>>,
     ) -> io::Result<()> {
-        let bell = Arc::new(EventFd::new()?);
-        let inbox = Inbox::new(
-            self.limits.connections_max,
-            bell.clone(),
-            self.crowd.clone(),
-        );
+        let Door {
+            bell,
+            inbox,
+            neighbours,
+        } = door;
         let ports = self.start_workers::<M::Service>(&inbox);
         let links = ports.iter().map(|port| port.link.clone()).collect();
         let uring = UringConfig {
@@ -417,6 +443,7 @@ impl Start {
                 spawn: self.runtime.handle().clone(),
                 ports,
                 inbox,
+                neighbours,
                 lifecycle: self.lifecycle.clone(),
                 peers: self.peers.clone(),
                 counters,
@@ -453,6 +480,13 @@ impl Start {
         };
         (0..self.limits.workers).map(start).collect()
     }
+}
+
+/// How others reach a shard, and how it reaches other shards.
+struct Door {
+    bell: Arc<EventFd>,
+    inbox: Arc<Inbox>,
+    neighbours: Vec<Arc<Inbox>>,
 }
 
 /// Says that a shard has ended, whichever way it ends.

@@ -57,6 +57,8 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     connections_accepted,
+    /// Connections that a shard accepted and left to another one, which had fewer.
+    connections_given,
     /// Connections open now; the one number here that also goes down.
     connections_open,
     /// Request heads parsed.

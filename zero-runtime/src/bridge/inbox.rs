@@ -6,6 +6,7 @@ use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 
+use super::arrivals::{Arrival, Arrivals};
 use super::crowd::Crowd;
 use super::handshake::{Bell, Flag, Wakeup};
 use crate::slots::Key;
@@ -26,6 +27,8 @@ pub(crate) struct Inbox {
     /// A place in use elsewhere has become free.
     places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
+    /// Connections that other shards have accepted for this one.
+    arrivals: Arrivals,
     /// How far tasks may get ahead of the shard with a response, whatever they were told before.
     window_bytes: AtomicUsize,
     crowd: Arc<Crowd>,
@@ -41,6 +44,7 @@ impl Inbox {
             overflowed: AtomicBool::new(false),
             places: Flag::new(),
             wakeup: Wakeup::new(bell),
+            arrivals: Arrivals::new(),
             window_bytes: AtomicUsize::new(usize::MAX),
             crowd,
         })
@@ -58,7 +62,23 @@ impl Inbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         // Pairs with the store in `ConnSignal::raise`.
-        self.keys.is_empty() && !self.overflowed.load(Ordering::Acquire) && !self.places.is_raised()
+        self.keys.is_empty()
+            && !self.overflowed.load(Ordering::Acquire)
+            && !self.places.is_raised()
+            && !self.arrivals.is_knocked()
+    }
+
+    #[inline]
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Leaves a connection that was accepted elsewhere to this shard; it comes back if that takes none in.
+    pub(crate) fn hand_over(&self, arrival: Arrival) -> Result<(), Arrival> {
+        if self.arrivals.push(arrival)? {
+            self.wakeup.wake();
+        }
+        Ok(())
     }
 
     pub(crate) fn pop(&self) -> Option<Key> {

@@ -642,6 +642,10 @@ impl Ring for Uring {
         Ok(socket)
     }
 
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
+        Ok(socket)
+    }
+
     fn unacknowledged_bytes(&self, socket: &OwnedFd) -> Option<u32> {
         sys::unacknowledged_bytes(socket.as_fd()).ok()
     }

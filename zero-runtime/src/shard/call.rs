@@ -379,6 +379,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         while let Some(key) = self.inbox.pop() {
             self.handle_signal(key);
         }
+        if self.inbox.arrivals().is_knocked() {
+            self.take_arrivals();
+        }
         if self.inbox.take_places() {
             self.free_places();
         }

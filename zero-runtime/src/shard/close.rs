@@ -132,6 +132,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         debug_assert!(!conn.is_in_flight());
         self.counters.connections_open.decrement();
         self.discharge(conn.charged_bytes);
+        self.tell_load();
         self.ring.close(conn.socket);
         // The application's own destructors: a panic there is the connection's, not the shard's.
         let service = conn.service;
@@ -229,6 +230,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         self.phase = phase;
+        self.close_arrivals();
         self.steer_accept();
         if phase == Phase::Terminating {
             self.turn_away_waiting();

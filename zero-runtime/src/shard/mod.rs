@@ -86,6 +86,8 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,
     pub(crate) inbox: Arc<Inbox>,
+    /// Those of all shards, this one's included; none where shards keep what they accept.
+    pub(crate) neighbours: Vec<Arc<Inbox>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// Where there is a limit to connections of one peer.
     pub(crate) peers: Option<Arc<Peers>>,
@@ -161,6 +163,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
+    neighbours: Vec<Arc<Inbox>>,
     /// Places of connections that have left.
     away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
@@ -221,6 +224,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             next_port: 0,
             away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
+            neighbours: seed.neighbours,
             lifecycle: seed.lifecycle,
             peers: seed.peers,
             counters: seed.counters,

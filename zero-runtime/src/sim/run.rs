@@ -88,6 +88,7 @@ impl Run {
             spawn,
             ports,
             inbox,
+            neighbours: Vec::new(),
             lifecycle,
             peers: None,
             counters: counters.clone(),
