@@ -12,7 +12,7 @@ pub enum Level {
     Warning,
     /// Bulk waits; who holds buffers and does not move is let go.
     Critical,
-    /// Bodies stop, new connections wait where buffers are short; idle ones end where places are.
+    /// New connections wait where buffers are short; idle ones end where places are.
     Drain,
 }
 
@@ -148,12 +148,13 @@ pub struct Windows {
     pub carry_bytes: usize,
     /// Bytes of a head that is not whole yet.
     pub head_bytes: usize,
-    /// Whether bodies may come at all that nobody has asked for by an empty window.
-    pub takes_uploads: bool,
 }
 
 /// A window shrinks to this part of itself at [`Level::Warning`].
 const WARNING_SHARE: usize = 8;
+/// So much of a body may come though next to nothing is left: a reader that waits for it goes on, and what
+/// its connection holds besides is freed.
+const LAST_BYTES: usize = 4096;
 
 impl Windows {
     /// These windows when buffers are at `level`; `floor_bytes` is the least that is of use, one buffer.
@@ -168,12 +169,15 @@ impl Windows {
                 carry_bytes: less(self.carry_bytes),
                 ..self
             },
-            Level::Critical | Level::Drain => Windows {
+            Level::Critical => Windows {
                 request_bytes: least(self.request_bytes),
                 response_bytes: least(self.response_bytes),
                 carry_bytes: least(self.carry_bytes),
                 head_bytes: least(self.head_bytes),
-                takes_uploads: level < Level::Drain,
+            },
+            Level::Drain => Windows {
+                request_bytes: least(self.request_bytes).min(LAST_BYTES),
+                ..self.at(Level::Critical, floor_bytes)
             },
         }
     }
@@ -294,13 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn windows_shrink_and_never_close_but_for_uploads_at_the_end() {
+    fn windows_shrink_and_never_close() {
         let full = Windows {
             request_bytes: 256 * 1024,
             response_bytes: 1000,
             carry_bytes: 64 * 1024,
             head_bytes: 400 * 1024,
-            takes_uploads: true,
         };
         let floor = 16 * 1024;
         assert_eq!(full.at(Level::Healthy, floor), full);
@@ -311,9 +314,16 @@ mod tests {
         let critical = full.at(Level::Critical, floor);
         assert_eq!(critical.request_bytes, floor);
         assert_eq!(critical.head_bytes, floor);
-        assert!(critical.takes_uploads);
         let last = full.at(Level::Drain, floor);
-        assert!(!last.takes_uploads && last.response_bytes > 0);
+        assert_eq!(last.request_bytes, LAST_BYTES);
+        assert_eq!(last.head_bytes, floor);
+        let least = Windows {
+            request_bytes: 1,
+            response_bytes: 1,
+            carry_bytes: 1,
+            head_bytes: 1,
+        };
+        assert_eq!(least.at(Level::Drain, floor), least);
     }
 
     #[test]

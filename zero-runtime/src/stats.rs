@@ -154,8 +154,8 @@ counters! {
     shed_silent,
     /// Connections reset to make room because their peers had taken next to nothing for a second.
     shed_stalled,
-    /// Times receiving was paused because buffers were short.
-    receives_shed,
+    /// Times a long head was kept waiting because buffers were short.
+    heads_paused,
     /// Connections that left their shard: upgraded, or speaking HTTP/2 from the start.
     connections_handed_over,
     /// Workers added because the others were busy or blocked.

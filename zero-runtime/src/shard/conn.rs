@@ -358,6 +358,15 @@ impl Carry {
         self.bytes.capacity()
     }
 
+    /// Gives memory back that is much more than it needs.
+    pub(super) fn trim(&mut self) {
+        if self.bytes.capacity() > 4 * self.len() + CARRY_COMPACT_BYTES {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+            self.bytes.shrink_to_fit();
+        }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Vec<Vec<u8>>) {
         if self.bytes.capacity() == 0 {
             self.bytes = spares.pop().unwrap_or_default();
@@ -501,6 +510,16 @@ mod tests {
         carry.consume(3, &mut spares);
         assert_eq!(carry.bytes.capacity(), 0);
         assert_eq!(spares.len(), 1);
+    }
+
+    #[test]
+    fn a_byte_does_not_hold_a_large_buffer() {
+        let mut carry = Carry::default();
+        carry.push(&[b'x'; 60_000], &mut Vec::new());
+        carry.consume(59_999, &mut Vec::new());
+        assert!(carry.capacity() >= 60_000);
+        carry.trim();
+        assert_eq!((carry.bytes(), carry.capacity()), (&b"x"[..], 1));
     }
 
     #[test]

@@ -361,8 +361,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
-            (Recv::Multishot | Recv::Watching | Recv::Direct, Want::Shed) => {
-                self.counters.receives_shed.increment();
+            (Recv::Multishot | Recv::Watching, Want::Shed) => {
+                self.counters.heads_paused.increment();
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
@@ -444,13 +444,6 @@ impl<K, S: HttpService> Conn<K, S> {
             State::Open => {}
         }
         if let conn::Incoming::Streaming { sender, direct } = &mut self.incoming {
-            if !windows.takes_uploads {
-                // What the reader takes is to be heard of at once: it makes room.
-                sender.room(0);
-                *direct = true;
-                self.body_span.is_excused = true;
-                return Want::Shed;
-            }
             return match (sender.room(windows.request_bytes), &direct) {
                 (0, _) => {
                     *direct = true;

@@ -48,7 +48,6 @@ impl Load {
             response_bytes: limits.response_window_bytes,
             carry_bytes: CARRY_BYTES_MAX,
             head_bytes: usize::MAX,
-            takes_uploads: true,
         };
         Load {
             buffers: Cascade::new(limits.buffered_bytes_max as u64, limits.overload),
@@ -244,6 +243,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     #[cold]
     fn charge_all(&mut self) {
         for key in self.conns.keys() {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.carry.trim();
+            }
             self.charge(key);
         }
     }

@@ -50,7 +50,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 4] = [
+const REGRESSIONS: [(u64, &str); 5] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -64,10 +64,14 @@ const REGRESSIONS: [(u64, &str); 4] = [
         2,
         "a maker that panicked later left its connection open for ever",
     ),
+    (
+        1_753_196_425_061_210,
+        "a chunk's first byte in a large buffer kept bodies from coming, its own rest included",
+    ),
 ];
 
 /// What a shard does when it is short of something: seeds lead there and back.
-const WAYS_OF_GIVING_WAY: [&str; 8] = [
+const WAYS_OF_GIVING_WAY: [&str; 7] = [
     "overload_warnings",
     "overload_criticals",
     "overload_drains",
@@ -75,7 +79,6 @@ const WAYS_OF_GIVING_WAY: [&str; 8] = [
     "shed_idle",
     "shed_silent",
     "shed_stalled",
-    "receives_shed",
 ];
 
 #[test]
