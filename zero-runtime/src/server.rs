@@ -352,11 +352,9 @@ impl Start {
     fn run<M: MakeHttpService>(mut self, make: M) -> io::Result<ShutdownHandle> {
         let (report, reports) = mpsc::channel();
         let mut counters = Vec::new();
-        let (bells, inboxes) = self.inboxes()?;
-        let sockets = std::mem::take(&mut self.sockets).into_iter();
-        for ((index, sockets), bell) in sockets.enumerate().zip(bells) {
+        let inboxes = self.inboxes()?;
+        for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let door = Door {
-                bell,
                 inbox: inboxes[index].clone(),
                 neighbours: match self.limits.balance {
                     true => inboxes.clone(),
@@ -387,19 +385,14 @@ impl Start {
         ))
     }
 
-    /// Every shard's bell, and the inbox it is rung for.
-    fn inboxes(&self) -> io::Result<(Vec<Arc<EventFd>>, Vec<Arc<Inbox>>)> {
-        let bells = (0..self.limits.shards).map(|_| EventFd::new().map(Arc::new));
-        let bells: Vec<_> = bells.collect::<io::Result<_>>()?;
-        let inbox = |bell: &Arc<EventFd>| {
-            Inbox::new(
-                self.limits.connections_max,
-                bell.clone(),
-                self.crowd.clone(),
-            )
+    /// Every shard's inbox, with the bell that is rung for it.
+    fn inboxes(&self) -> io::Result<Vec<Arc<Inbox>>> {
+        let inbox = |_| {
+            let bell = Arc::new(EventFd::new()?);
+            let connections_max = self.limits.connections_max;
+            Ok(Inbox::new(connections_max, bell, self.crowd.clone()))
         };
-        let inboxes = bells.iter().map(inbox).collect();
-        Ok((bells, inboxes))
+        (0..self.limits.shards).map(inbox).collect()
     }
 
     fn spawn<M: MakeHttpService>(
@@ -411,11 +404,7 @@ impl Start {
         door: Door,
         report: &mpsc::Sender<io::Result<()>>,
     ) -> io::Result<()> {
-        let Door {
-            bell,
-            inbox,
-            neighbours,
-        } = door;
+        let Door { inbox, neighbours } = door;
         let ports = self.start_workers::<M::Service>(&inbox);
         let links = ports.iter().map(|port| port.link.clone()).collect();
         let uring = UringConfig {
@@ -423,7 +412,7 @@ impl Start {
             recv_buffers: self.limits.recv_buffers,
             recv_buffer_bytes: self.limits.recv_buffer_bytes,
             huge_pages: self.limits.huge_pages,
-            wakeup: bell,
+            wakeup: inbox.wakeup().bell().clone(),
             counters: counters.clone(),
         };
         let waker = inbox.clone();
@@ -484,7 +473,6 @@ impl Start {
 
 /// How others reach a shard, and how it reaches other shards.
 struct Door {
-    bell: Arc<EventFd>,
     inbox: Arc<Inbox>,
     neighbours: Vec<Arc<Inbox>>,
 }
