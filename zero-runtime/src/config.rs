@@ -51,8 +51,8 @@ pub struct Config {
     /// From so much on bulk waits: bodies come by single buffers, and who holds buffers and does not
     /// move for a second is let go; idle connections are kept for a sixteenth of the time. Default 80.
     pub overload_critical_percent: u8,
-    /// From so much on who connects waits, while buffers are short: what is left is for those who are
-    /// here. While places are, idle connections are closed, then those that owe a head for a
+    /// From so much on who connects waits up to 250 ms, while buffers are short: what is left is for those
+    /// who are here. While places are, idle connections are closed, then those that owe a head for a
     /// second. Default 95.
     pub overload_drain_percent: u8,
     /// Longest request head accepted, in bytes; longer ones are answered 431. Default 417,792, as

@@ -12,7 +12,7 @@ pub enum Level {
     Warning,
     /// Bulk waits; who holds buffers and does not move is let go.
     Critical,
-    /// New connections wait where buffers are short; idle ones end where places are.
+    /// New connections wait a moment where buffers are short; idle ones end where places are.
     Drain,
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Load {
     pub(super) keep_alive_ns: Option<u64>,
     /// Bytes that connections hold, sends in flight included.
     held_bytes: usize,
+    /// Whoever waits is accepted now, however short buffers are.
+    lets_in: bool,
     /// When connections are looked through next.
     sweep_at_ns: u64,
     /// Who has been seen not to move; in the order of slots.
@@ -57,6 +59,7 @@ impl Load {
             windows: full,
             keep_alive_ns: limits.keep_alive_timeout_ns,
             held_bytes: 0,
+            lets_in: false,
             sweep_at_ns: NEVER,
             looks: Vec::new(),
         }
@@ -70,7 +73,7 @@ impl Load {
 
     /// Whether further connections would find no buffers.
     pub(super) fn refuses_connections(&self) -> bool {
-        self.buffers.level() >= Level::Drain
+        self.buffers.level() >= Level::Drain && !self.lets_in
     }
 
     /// Takes a send in flight, or its end, into account.
@@ -311,11 +314,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             true => NEVER,
             false => now_ns + SWEEP_NS,
         };
+        self.let_in();
         if need.is_met() {
             return self.load.looks.clear();
         }
         let looks = self.look(need, now_ns);
         self.load.looks = self.shed(need, looks, now_ns);
+    }
+
+    /// Accepts those who have come since the last sweep, though buffers are short: handlers that never
+    /// read what they were sent must not keep everybody out for ever.
+    fn let_in(&mut self) {
+        if self.load.refuses_connections() {
+            self.load.lets_in = true;
+            self.steer_accept();
+            // Whoever is accepted closes the door behind him.
+            self.load.lets_in = false;
+        }
     }
 
     /// How much is to be freed.

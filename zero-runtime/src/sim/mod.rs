@@ -50,7 +50,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 5] = [
+const REGRESSIONS: [(u64, &str); 6] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -67,6 +67,10 @@ const REGRESSIONS: [(u64, &str); 5] = [
     (
         1_753_196_425_061_210,
         "a chunk's first byte in a large buffer kept bodies from coming, its own rest included",
+    ),
+    (
+        1_753_198_337_019_522,
+        "a handler that never read its body kept everybody from being accepted",
     ),
 ];
 
