@@ -26,6 +26,9 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Connections open at once, over all shards; further ones wait in the backlog. Default 65,536.
     pub connections_max: usize,
+    /// Whether a shard that has clearly more connections than another one leaves it what it accepts: the
+    /// kernel spreads them by chance. Default true.
+    pub balance: bool,
     /// Connections the kernel completes ahead of our accepting them; it cuts this to
     /// `net.core.somaxconn`. Default 1024.
     pub backlog: u32,
@@ -36,6 +39,22 @@ pub struct Config {
     pub recv_buffer_bytes: u32,
     /// Size of one pooled buffer in which responses are staged, in bytes. Default 16 KiB.
     pub write_buffer_bytes: usize,
+    /// Bytes that all connections together may hold for their peers and handlers: heads and bodies that
+    /// came ahead, responses that were not taken yet. From 60, 80 and 95 percent of it on a server gives
+    /// way, see [`overload_warning_percent`](Self::overload_warning_percent). Default 1 GiB.
+    pub buffered_bytes_max: usize,
+    /// From so much of [`connections_max`](Self::connections_max) or
+    /// [`buffered_bytes_max`](Self::buffered_bytes_max) on, less is kept ahead of need: windows shrink
+    /// to an eighth, idle connections are kept for a quarter of the time. A level is left 5 percent below
+    /// its mark. Default 60.
+    pub overload_warning_percent: u8,
+    /// From so much on bulk waits: bodies come by single buffers, and who holds buffers and does not
+    /// move for a second is let go; idle connections are kept for a sixteenth of the time. Default 80.
+    pub overload_critical_percent: u8,
+    /// From so much on who connects waits up to 250 ms, while buffers are short: what is left is for those
+    /// who are here. While places are, idle connections are closed, then those that owe a head for a
+    /// second. Default 95.
+    pub overload_drain_percent: u8,
     /// Longest request head accepted, in bytes; longer ones are answered 431. Default 417,792, as
     /// hyper's.
     pub head_bytes_max: usize,
@@ -111,7 +130,9 @@ pub struct Config {
     /// A first poll that held a shard up for longer is counted in `Stats::stalls` and told by a
     /// warning. Default 10 ms.
     pub stall_min: Option<Duration>,
-    /// Whether buffers are mapped on huge pages. Default [`Toggle::Off`].
+    /// Whether receive buffers are mapped on huge pages: reserved ones (`vm.nr_hugepages`) if there are
+    /// enough, else transparent ones; `On` makes it an error if there are neither. `Stats` tell what it
+    /// came to. Default [`Toggle::Off`].
     pub huge_pages: Toggle,
     /// What serves. Default [`BackendChoice::Auto`]. The environment variable `ZERO_BACKEND`
     /// (`auto`, `io_uring` or `hyper`) overrides it.
@@ -125,10 +146,15 @@ impl Default for Config {
             pin_shards: Toggle::Off,
             workers: None,
             connections_max: 65_536,
+            balance: true,
             backlog: 1024,
             recv_buffers: 256,
             recv_buffer_bytes: 16 * 1024,
             write_buffer_bytes: 16 * 1024,
+            buffered_bytes_max: 1 << 30,
+            overload_warning_percent: 60,
+            overload_critical_percent: 80,
+            overload_drain_percent: 95,
             head_bytes_max: 417_792,
             headers_max: 100,
             uri_bytes_max: 65_534,
@@ -183,10 +209,15 @@ setters! {
     pin_shards: Toggle,
     workers: impl Into<Option<usize>>,
     connections_max: usize,
+    balance: bool,
     backlog: u32,
     recv_buffers: u16,
     recv_buffer_bytes: u32,
     write_buffer_bytes: usize,
+    buffered_bytes_max: usize,
+    overload_warning_percent: u8,
+    overload_critical_percent: u8,
+    overload_drain_percent: u8,
     head_bytes_max: usize,
     headers_max: usize,
     uri_bytes_max: usize,
@@ -321,10 +352,15 @@ mod tests {
         assert_eq!(config.pin_shards, Toggle::Off);
         assert_eq!(config.workers, None);
         assert_eq!(config.connections_max, 65_536);
+        assert!(config.balance);
         assert_eq!(config.backlog, 1024);
         assert_eq!(config.recv_buffers, 256);
         assert_eq!(config.recv_buffer_bytes, 16_384);
         assert_eq!(config.write_buffer_bytes, 16_384);
+        assert_eq!(config.buffered_bytes_max, 1_073_741_824);
+        assert_eq!(config.overload_warning_percent, 60);
+        assert_eq!(config.overload_critical_percent, 80);
+        assert_eq!(config.overload_drain_percent, 95);
         assert_eq!(config.head_bytes_max, 417_792);
         assert_eq!(config.headers_max, 100);
         assert_eq!(config.uri_bytes_max, 65_534);

@@ -43,6 +43,7 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod instrument;
 mod message;
+mod overload;
 mod phase;
 mod pool;
 mod proto;

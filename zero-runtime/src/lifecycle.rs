@@ -359,6 +359,12 @@ impl ShutdownHandle {
         Stats::sum(self.counters.iter().map(|counters| &**counters))
     }
 
+    /// The same for each shard by itself. Empty on [`Backend::Hyper`].
+    pub fn stats_by_shard(&self) -> Vec<Stats> {
+        let shards = self.counters.iter();
+        shards.map(|counters| counters.snapshot()).collect()
+    }
+
     /// Blocks this thread until the server has ended.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::config::{BackendChoice, Config, Conformance, Disconnect, Dispatch, Toggle, Wakeup};
 use crate::cpus;
+use crate::overload::{GAP_PERCENT, Marks};
 
 /// Overrides [`Config::backend`].
 const BACKEND_VARIABLE: &str = "ZERO_BACKEND";
@@ -59,10 +60,13 @@ impl Config {
             shard_cores: shard_cores(self.pin_shards, shards, cores),
             workers,
             connections_max: self.connections_max / shards,
+            balance: self.balance,
             backlog: self.backlog,
             recv_buffers: self.recv_buffers,
             recv_buffer_bytes: self.recv_buffer_bytes,
             write_buffer_bytes: self.write_buffer_bytes,
+            buffered_bytes_max: self.buffered_bytes_on(shards)?,
+            overload: self.marks()?,
             head_bytes_max: self.head_bytes_max,
             headers_max: self.headers_max,
             uri_bytes_max: self.uri_bytes_max,
@@ -104,6 +108,39 @@ impl Config {
         })
     }
 
+    /// One shard's part of what connections may hold.
+    fn buffered_bytes_on(&self, shards: usize) -> io::Result<usize> {
+        let least = shards * SENDS_MIN * self.write_buffer_bytes;
+        within(
+            "buffered_bytes_max",
+            self.buffered_bytes_max,
+            least..=BUFFERED_BYTES_MAX,
+        )?;
+        Ok(self.buffered_bytes_max / shards)
+    }
+
+    fn marks(&self) -> io::Result<Marks> {
+        let (warning, critical, drain) = (
+            self.overload_warning_percent,
+            self.overload_critical_percent,
+            self.overload_drain_percent,
+        );
+        within("overload_warning_percent", warning, GAP_PERCENT + 1..=100)?;
+        within("overload_critical_percent", critical, GAP_PERCENT + 1..=100)?;
+        within("overload_drain_percent", drain, GAP_PERCENT + 1..=100)?;
+        if warning >= critical || critical >= drain {
+            return Err(invalid(format!(
+                "Config::overload_warning_percent, overload_critical_percent and overload_drain_percent \
+                 are {warning}, {critical} and {drain}, which do not ascend; set each below the next"
+            )));
+        }
+        Ok(Marks {
+            warning,
+            critical,
+            drain,
+        })
+    }
+
     fn shards_on(&self, cores: &[usize]) -> io::Result<usize> {
         // Unasked, there are never more shards than connections for them to serve.
         let unasked = cores.len().min(*SHARDS.end()).min(self.connections_max);
@@ -131,6 +168,8 @@ pub struct Limits {
     pub workers: usize,
     /// Connections open at once on one shard; at least one.
     pub connections_max: usize,
+    /// Whether shards leave fresh connections to those with fewer.
+    pub balance: bool,
     /// Length of each listener's backlog; fits an `i32`.
     pub backlog: u32,
     /// Receive buffers of one shard; a power of two, at most 32,768.
@@ -139,6 +178,10 @@ pub struct Limits {
     pub recv_buffer_bytes: u32,
     /// Size of one pooled staging buffer.
     pub write_buffer_bytes: usize,
+    /// Bytes that the connections of one shard may hold.
+    pub buffered_bytes_max: usize,
+    /// From how much use on a shard gives way.
+    pub(crate) overload: Marks,
     /// Longest request head.
     pub head_bytes_max: usize,
     /// Most header fields of a request.
@@ -199,60 +242,83 @@ pub struct Limits {
     pub backend: BackendChoice,
 }
 
-/// What one connection's own state takes at most: its slot, its machine, its timer entry. The shard
-/// asserts that its types keep to this.
+/// What one connection's own state takes at most: its slot, its machine, its operations, its places in
+/// the wheel and the inbox. The shard asserts that its types keep to this.
 pub const CONNECTION_STATE_BYTES: usize = 1024;
 
 /// What one parsed header field takes at most beside its bytes in the head: an offset pair in the
 /// table, an entry and an index of the `HeaderMap`, and the shared slice of its value.
 const HEADER_BYTES: usize = 160;
+/// Heads and small bodies share blocks of this size; one of them keeps its whole block.
+pub(crate) const ARENA_BLOCK_BYTES: usize = 16 * 1024;
+/// The queues between a shard and a task that reads a body and writes a response.
+const EXCHANGE_BYTES: usize = 8 * 1024;
+/// Spare write buffers that a shard keeps.
+pub(crate) const SPARE_BUFS_MAX: usize = 256;
+/// One that grew beyond this is freed rather than kept.
+pub(crate) const SPARE_BUF_BYTES_MAX: usize = 64 * 1024;
+/// Spare buffers for unread input that a shard keeps, and their size.
+pub(crate) const SPARE_CARRIES_MAX: usize = 64;
+pub(crate) const SPARE_CARRY_BYTES_MAX: usize = 64 * 1024;
 
 impl Limits {
+    /// The least buffer that is of use to a connection: what it may hold however short of them its shard
+    /// is.
+    pub(crate) fn floor_bytes(&self) -> usize {
+        self.recv_buffer_bytes.max(4096) as usize
+    }
+
     /// Adds up the memory we may use at worst.
     ///
-    /// Not counted: the kernel's socket buffers, and what the application owns: its futures, and
-    /// how far one frame of a response's body goes past the window.
+    /// Not counted: the kernel's socket buffers, what the allocator adds, and what the application owns:
+    /// its futures, and how far one frame of a response's body goes past the window.
     pub fn memory(&self) -> Memory {
+        let received_bytes = u64::from(self.recv_buffers) * u64::from(self.recv_buffer_bytes);
         // Sums that do not fit are worth no less than the largest number.
         let mut fixed_bytes = 0_u64;
         // The provided-buffer ring: every receive of a shard lands here.
-        fixed_bytes +=
-            u64::from(self.recv_buffers) * (u64::from(self.recv_buffer_bytes) + RECV_STAGGER_BYTES);
+        fixed_bytes += received_bytes + u64::from(self.recv_buffers) * RECV_STAGGER_BYTES;
+
+        let mut fixed_bytes_max = fixed_bytes;
+        // What has been received and is kept when receiving is to pause: once the ring.
+        fixed_bytes_max += received_bytes;
+        // Buffers that wait to be used again.
+        fixed_bytes_max += (SPARE_BUFS_MAX * SPARE_BUF_BYTES_MAX) as u64;
+        fixed_bytes_max += (SPARE_CARRIES_MAX * SPARE_CARRY_BYTES_MAX) as u64;
 
         let mut idle_bytes = 0_u64;
         // The slot itself; an idle connection holds no buffer.
         idle_bytes += CONNECTION_STATE_BYTES as u64;
 
         let mut busy_bytes = idle_bytes;
-        // One head being received or served.
-        busy_bytes += self.head_bytes_max as u64;
-        // Its parsed fields.
-        busy_bytes += (self.headers_max * HEADER_BYTES) as u64;
-        // Trailers are collected whole: like a head, and instead of one.
-        busy_bytes += self.trailer_bytes_max.saturating_sub(self.head_bytes_max) as u64;
-        // One body read ahead of its handler.
-        busy_bytes += self.request_window_bytes as u64;
-        // Responses queued.
-        busy_bytes += self.response_window_bytes as u64;
-        // Two staging buffers: one in the kernel's hands, one being filled.
-        busy_bytes += 2 * self.write_buffer_bytes as u64;
+        // The block its head lies in.
+        busy_bytes += ARENA_BLOCK_BYTES as u64;
+        // Its parsed fields, and those of its trailers.
+        busy_bytes += ((self.headers_max + self.trailers_max) * HEADER_BYTES) as u64;
+        busy_bytes += self.trailer_bytes_max as u64;
+        // Its queues.
+        busy_bytes += EXCHANGE_BYTES as u64;
+        // One buffer each for what it is sent, for what is staged behind that, and for what it asks.
+        busy_bytes += (self.write_buffer_bytes + 2 * self.floor_bytes()) as u64;
 
         let shards = self.shards as u64;
         let connections_max = shards * self.connections_max as u64;
-        let total = |per_connection: u64| {
+        // Whatever is more than that: heads, bodies and responses that wait.
+        let buffered_bytes_max = shards.saturating_mul(self.buffered_bytes_max as u64);
+        let total = |fixed: u64, per_connection: u64| {
             let connections = connections_max.saturating_mul(per_connection);
-            shards
-                .saturating_mul(fixed_bytes)
-                .saturating_add(connections)
+            shards.saturating_mul(fixed).saturating_add(connections)
         };
         Memory {
             shards,
             connections_max,
             fixed_bytes,
+            fixed_bytes_max,
             per_connection_bytes_min: idle_bytes,
             per_connection_bytes_max: busy_bytes,
-            total_bytes_min: total(idle_bytes),
-            total_bytes_max: total(busy_bytes),
+            buffered_bytes_max,
+            total_bytes_min: total(fixed_bytes, idle_bytes),
+            total_bytes_max: total(fixed_bytes_max, busy_bytes).saturating_add(buffered_bytes_max),
         }
     }
 }
@@ -268,15 +334,19 @@ pub struct Memory {
     pub shards: u64,
     /// Connections over all shards.
     pub connections_max: u64,
-    /// Of one shard, before its first connection.
+    /// Of one shard, before its first connection; mapped then, and touched as it is needed.
     pub fixed_bytes: u64,
+    /// The same with all that it may keep to be used again.
+    pub fixed_bytes_max: u64,
     /// Of one idle connection.
     pub per_connection_bytes_min: u64,
-    /// Of one connection that fills every buffer and window it may.
+    /// Of one connection with a request under way, as far as nothing can take it away.
     pub per_connection_bytes_max: u64,
+    /// Of what all connections buffer beyond that.
+    pub buffered_bytes_max: u64,
     /// With all connections open and idle.
     pub total_bytes_min: u64,
-    /// With all connections open and each at its worst.
+    /// With all connections open and everything at its worst.
     pub total_bytes_max: u64,
 }
 
@@ -284,12 +354,15 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} shards of {} each, {} connections of {} (idle) to {} each: {} all idle, never over {}",
+            "{} shards of {} to {} each, {} connections of {} (idle) to {} each, {} for what they \
+             buffer: {} all idle, never over {}",
             self.shards,
             Bytes(self.fixed_bytes),
+            Bytes(self.fixed_bytes_max),
             self.connections_max,
             Bytes(self.per_connection_bytes_min),
             Bytes(self.per_connection_bytes_max),
+            Bytes(self.buffered_bytes_max),
             Bytes(self.total_bytes_min),
             Bytes(self.total_bytes_max),
         )
@@ -413,6 +486,10 @@ const RECV_BUFFERS: RangeInclusive<u16> = 1..=32_768;
 /// Below the bottom a buffer costs more to manage than it holds.
 const RECV_BUFFER_BYTES: RangeInclusive<u32> = 64..=16 << 20;
 const WRITE_BUFFER_BYTES: RangeInclusive<usize> = 64..=16 << 20;
+/// A shard's buffers are to suffice for so many answers at once.
+const SENDS_MIN: usize = 20;
+/// At the top more than machines have.
+const BUFFERED_BYTES_MAX: usize = 1 << 50;
 /// At the bottom room for a request line and a host.
 const HEAD_BYTES: RangeInclusive<usize> = 64..=64 << 20;
 /// At the top what a `HeaderMap` takes.
@@ -487,6 +564,7 @@ mod tests {
             Config::default().recv_buffers(0),
             Config::default().recv_buffer_bytes(0),
             Config::default().write_buffer_bytes(0),
+            Config::default().buffered_bytes_max(0),
             Config::default().head_bytes_max(0),
             Config::default().headers_max(0),
             Config::default().uri_bytes_max(0),
@@ -507,6 +585,7 @@ mod tests {
             Config::default().recv_buffers(u16::MAX),
             Config::default().recv_buffer_bytes(u32::MAX),
             Config::default().write_buffer_bytes(usize::MAX),
+            Config::default().buffered_bytes_max(usize::MAX),
             Config::default().head_bytes_max(usize::MAX),
             Config::default().headers_max(usize::MAX),
             Config::default().chunk_extension_bytes_max(usize::MAX),
@@ -580,17 +659,53 @@ mod tests {
         let memory = limits(Config::default().shards(2)).memory();
         assert_eq!(memory.fixed_bytes, 256 * (16_384 + RECV_STAGGER_BYTES));
         assert_eq!(memory.per_connection_bytes_min, 1024);
-        let busy = 1024 + 417_792 + 100 * 160 + 2 * 262_144 + 2 * 16_384;
+        let spares = 256 * 65_536 + 64 * 65_536;
+        let fixed = memory.fixed_bytes + 256 * 16_384 + spares;
+        assert_eq!(memory.fixed_bytes_max, fixed);
+        let busy = 1024 + 16_384 + 200 * 160 + 16_384 + 8192 + 3 * 16_384;
         assert_eq!(memory.per_connection_bytes_max, busy);
         assert_eq!(
             memory.total_bytes_max,
-            2 * memory.fixed_bytes + 65_536 * busy
+            2 * fixed + 65_536 * busy + 1_073_741_824
         );
         assert_eq!(
             memory.to_string(),
-            "2 shards of 4 MiB each, 65536 connections of 1 KiB (idle) to 968.6 KiB each: \
-             72.1 MiB all idle, never over 60.5 GiB"
+            "2 shards of 4 MiB to 28 MiB each, 65536 connections of 1 KiB (idle) to 120.2 KiB each, \
+             1 GiB for what they buffer: 72.1 MiB all idle, never over 8.5 GiB"
         );
+    }
+
+    #[test]
+    fn buffers_are_shared_out_and_must_do_for_a_few_answers() {
+        let config = || Config::default().shards(2).write_buffer_bytes(1000);
+        assert_eq!(
+            limits(config().buffered_bytes_max(40_000)).buffered_bytes_max,
+            20_000
+        );
+        assert_eq!(
+            refusal(config().buffered_bytes_max(39_999)),
+            "Config::buffered_bytes_max is 39999, which is too small; set at least 40000"
+        );
+    }
+
+    #[test]
+    fn marks_of_overload_ascend() {
+        let percents = |warning, critical, drain| {
+            Config::default()
+                .overload_warning_percent(warning)
+                .overload_critical_percent(critical)
+                .overload_drain_percent(drain)
+        };
+        let marks = limits(percents(6, 7, 100)).overload;
+        assert_eq!((marks.warning, marks.critical, marks.drain), (6, 7, 100));
+        assert_eq!(
+            refusal(percents(5, 7, 100)),
+            "Config::overload_warning_percent is 5, which is too small; set at least 6"
+        );
+        assert!(refusal(percents(60, 80, 101)).contains("too big; set at most 100"));
+        for (warning, critical, drain) in [(80, 80, 95), (60, 95, 95), (90, 80, 70)] {
+            assert!(refusal(percents(warning, critical, drain)).contains("do not ascend"));
+        }
     }
 
     #[test]
@@ -602,6 +717,7 @@ mod tests {
                 .recv_buffers(*RECV_BUFFERS.end())
                 .recv_buffer_bytes(*RECV_BUFFER_BYTES.end())
                 .write_buffer_bytes(*WRITE_BUFFER_BYTES.end())
+                .buffered_bytes_max(BUFFERED_BYTES_MAX)
                 .head_bytes_max(*HEAD_BYTES.end())
                 .headers_max(*HEADERS.end())
                 .request_window_bytes(*WINDOW_BYTES.end())
@@ -609,7 +725,7 @@ mod tests {
         )
         .memory();
         assert!(memory.total_bytes_max > memory.total_bytes_min);
-        assert!(memory.to_string().contains("PiB"));
+        assert!(memory.to_string().contains("TiB"));
     }
 
     #[test]

@@ -373,10 +373,19 @@ impl Start {
     fn run<M: MakeHttpService>(mut self, make: M) -> io::Result<ShutdownHandle> {
         let (report, reports) = mpsc::channel();
         let mut counters = Vec::new();
+        let inboxes = self.inboxes()?;
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
+            let door = Door {
+                inbox: inboxes[index].clone(),
+                neighbours: match self.limits.balance {
+                    true => inboxes.clone(),
+                    false => Vec::new(),
+                },
+            };
             let shard_counters = Arc::new(ShardCounters::default());
             counters.push(shard_counters.clone());
-            if let Err(error) = self.spawn(index, sockets, make.clone(), shard_counters, &report) {
+            let spawned = self.spawn(index, sockets, make.clone(), shard_counters, door, &report);
+            if let Err(error) = spawned {
                 self.lifecycle.terminate();
                 return Err(error);
             }
@@ -397,20 +406,26 @@ impl Start {
         ))
     }
 
+    /// Every shard's inbox, with the bell that is rung for it.
+    fn inboxes(&self) -> io::Result<Vec<Arc<Inbox>>> {
+        let inbox = |_| {
+            let bell = Arc::new(EventFd::new()?);
+            let connections_max = self.limits.connections_max;
+            Ok(Inbox::new(connections_max, bell, self.crowd.clone()))
+        };
+        (0..self.limits.shards).map(inbox).collect()
+    }
+
     fn spawn<M: MakeHttpService>(
         &self,
         index: usize,
         sockets: Vec<ListenSocket>,
         make: M,
         counters: Arc<ShardCounters>,
+        door: Door,
         report: &mpsc::Sender<io::Result<()>>,
     ) -> io::Result<()> {
-        let bell = Arc::new(EventFd::new()?);
-        let inbox = Inbox::new(
-            self.limits.connections_max,
-            bell.clone(),
-            self.crowd.clone(),
-        );
+        let Door { inbox, neighbours } = door;
         let ports = self.start_workers::<M::Service>(&inbox);
         let links = ports.iter().map(|port| port.link.clone()).collect();
         let uring = UringConfig {
@@ -418,7 +433,7 @@ impl Start {
             recv_buffers: self.limits.recv_buffers,
             recv_buffer_bytes: self.limits.recv_buffer_bytes,
             huge_pages: self.limits.huge_pages,
-            wakeup: bell,
+            wakeup: inbox.wakeup().bell().clone(),
             counters: counters.clone(),
         };
         let waker = inbox.clone();
@@ -438,6 +453,7 @@ impl Start {
                 spawn: self.runtime.handle().clone(),
                 ports,
                 inbox,
+                neighbours,
                 lifecycle: self.lifecycle.clone(),
                 peers: self.peers.clone(),
                 counters,
@@ -474,6 +490,12 @@ impl Start {
         };
         (0..self.limits.workers).map(start).collect()
     }
+}
+
+/// How others reach a shard, and how it reaches other shards.
+struct Door {
+    inbox: Arc<Inbox>,
+    neighbours: Vec<Arc<Inbox>>,
 }
 
 /// Says that a shard has ended, whichever way it ends.

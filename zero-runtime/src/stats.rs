@@ -39,13 +39,15 @@ macro_rules! counters {
             /// Sums the counters of several shards.
             pub fn sum<'a>(shards: impl IntoIterator<Item = &'a ShardCounters>) -> Stats {
                 let mut total = Stats::default();
-                let mut longest_ns = 0;
+                let (mut longest_ns, mut worst) = (0, 0);
                 for shard in shards {
                     $(total.$name += shard.$name.get();)*
                     longest_ns = longest_ns.max(shard.inline_poll_ns_max.get());
+                    worst = worst.max(shard.overload_level.get());
                 }
-                // The one number whose sum says nothing.
+                // The numbers whose sum says nothing.
                 total.inline_poll_ns_max = longest_ns;
+                total.overload_level = worst;
                 total
             }
         }
@@ -55,6 +57,8 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     connections_accepted,
+    /// Connections that a shard accepted and left to another one, which had fewer.
+    connections_given,
     /// Connections open now; the one number here that also goes down.
     connections_open,
     /// Request heads parsed.
@@ -125,6 +129,33 @@ counters! {
     body_pauses,
     /// Times accepting was paused because the shard's connections were all in use.
     accept_paused_full,
+    /// Bytes mapped for receive buffers on ordinary pages; touched as they are needed.
+    recv_bytes_on_pages,
+    /// Bytes mapped for them on pages that the kernel may join to huge ones.
+    recv_bytes_on_transparent_huge_pages,
+    /// Bytes mapped for them on huge pages that were reserved (`vm.nr_hugepages`).
+    recv_bytes_on_huge_pages,
+    /// Bytes that connections hold for their peers and handlers; goes up and down.
+    buffered_bytes,
+    /// How short the worst-off shard is of connections or buffers: 0 healthy, 1 warning, 2 critical,
+    /// 3 drain; goes up and down.
+    overload_level,
+    /// Times a shard's connections or buffers reached the level of a warning.
+    overload_warnings,
+    /// Times they became critical.
+    overload_criticals,
+    /// Times next to nothing of them was left.
+    overload_drains,
+    /// Times they went back by one level.
+    overload_recoveries,
+    /// Idle connections closed to make place for others.
+    shed_idle,
+    /// Connections closed to make place or room because no whole head had come for a second.
+    shed_silent,
+    /// Connections reset to make room because their peers had taken next to nothing for a second.
+    shed_stalled,
+    /// Times a long head was kept waiting because buffers were short.
+    heads_paused,
     /// Connections that left their shard: upgraded, or speaking HTTP/2 from the start.
     connections_handed_over,
     /// Workers added because the others were busy or blocked.

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balance;
 mod basics;
 mod bodies;
 mod cancellation;
@@ -17,6 +18,7 @@ mod http2;
 mod limits;
 mod listeners;
 mod malformed;
+mod overload;
 mod runtimes;
 mod services;
 mod shutdown;

@@ -1,11 +1,12 @@
 //! How any thread tells a shard to look at one of its connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 
+use super::arrivals::{Arrival, Arrivals};
 use super::crowd::Crowd;
 use super::handshake::{Bell, Flag, Wakeup};
 use crate::slots::Key;
@@ -26,6 +27,10 @@ pub(crate) struct Inbox {
     /// A place in use elsewhere has become free.
     places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
+    /// Connections that other shards have accepted for this one.
+    arrivals: Arrivals,
+    /// How far tasks may get ahead of the shard with a response, whatever they were told before.
+    window_bytes: AtomicUsize,
     crowd: Arc<Crowd>,
 }
 
@@ -39,6 +44,8 @@ impl Inbox {
             overflowed: AtomicBool::new(false),
             places: Flag::new(),
             wakeup: Wakeup::new(bell),
+            arrivals: Arrivals::new(),
+            window_bytes: AtomicUsize::new(usize::MAX),
             crowd,
         })
     }
@@ -55,7 +62,23 @@ impl Inbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         // Pairs with the store in `ConnSignal::raise`.
-        self.keys.is_empty() && !self.overflowed.load(Ordering::Acquire) && !self.places.is_raised()
+        self.keys.is_empty()
+            && !self.overflowed.load(Ordering::Acquire)
+            && !self.places.is_raised()
+            && !self.arrivals.is_knocked()
+    }
+
+    #[inline]
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// Leaves a connection that was accepted elsewhere to this shard; it comes back if that takes none in.
+    pub(crate) fn hand_over(&self, arrival: Arrival) -> Result<(), Arrival> {
+        if self.arrivals.push(arrival)? {
+            self.wakeup.wake();
+        }
+        Ok(())
     }
 
     pub(crate) fn pop(&self) -> Option<Key> {
@@ -73,6 +96,12 @@ impl Inbox {
     #[inline]
     pub(crate) fn take_places(&self) -> bool {
         self.places.is_raised() && self.places.lower()
+    }
+
+    /// Lets tasks get so far ahead from now on.
+    pub(crate) fn set_window(&self, bytes: usize) {
+        // Relaxed, as in `ConnSignal::window_bytes`: a limit that publishes nothing, and may come late.
+        self.window_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether keys were lost since the last call.
@@ -113,6 +142,12 @@ impl ConnSignal {
     /// The server's handlers that are away from their shards.
     pub(crate) fn crowd(&self) -> &Crowd {
         &self.inbox.crowd
+    }
+
+    /// How far a task may be ahead with its response now.
+    #[inline]
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.inbox.window_bytes.load(Ordering::Relaxed)
     }
 
     /// The shard has taken the key out and is about to look.

@@ -5,11 +5,13 @@
 //! * [`handshake`]: the four protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".
 //! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
+//! * [`arrivals`]: fresh connections on their way to a shard that has fewer.
 //! * [`peers`]: how many connections each peer has.
 //! * [`place`]: connections that a shard let go and still counts.
 //! * [`crowd`]: how many handlers are away from their shards, and whether they lack cores.
 //! * [`link`]: batches of calls to a worker and their answers.
 
+pub(crate) mod arrivals;
 pub(crate) mod baton;
 pub(crate) mod crowd;
 pub(crate) mod handshake;

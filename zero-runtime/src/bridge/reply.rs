@@ -4,7 +4,7 @@
 //! the task to drop the handler, or lets it go on for nobody; a task that dies drops the sender, which the shard sees.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
@@ -35,6 +35,8 @@ struct Shared {
     signal: Arc<ConnSignal>,
     task: AtomicWaker,
     credit: Credit,
+    /// Bytes sent so far.
+    sent_bytes: AtomicU64,
     interest: AtomicU8,
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, R
         signal,
         task: AtomicWaker::new(),
         credit: Credit::new(),
+        sent_bytes: AtomicU64::new(0),
         interest: AtomicU8::new(WANTED),
     });
     let sender = ReplySender {
@@ -105,8 +108,9 @@ impl ReplySender {
         if self.is_let_go() {
             return true;
         }
+        let window = self.window.min(self.shared.signal.window_bytes()) as u64;
         let fits = |items: &rtrb::Producer<Reply>, taken: u64| {
-            items.slots() > 1 && self.sent_bytes - taken < self.window as u64
+            items.slots() > 1 && self.sent_bytes - taken < window
         };
         fits(&self.items, self.shared.credit.taken())
             || fits(&self.items, self.shared.credit.wait())
@@ -116,7 +120,12 @@ impl ReplySender {
     /// more. [`announce`](Self::announce) it, or several at once.
     pub(crate) fn send(&mut self, reply: Reply) -> bool {
         match &reply {
-            Reply::Data(data) => self.sent_bytes += data.len() as u64,
+            Reply::Data(data) => {
+                self.sent_bytes += data.len() as u64;
+                // Relaxed, as in `ReplyReceiver::queued_bytes`: a count that publishes nothing.
+                let sent_bytes = &self.shared.sent_bytes;
+                sent_bytes.store(self.sent_bytes, Ordering::Relaxed);
+            }
             Reply::End(_) | Reply::Failed | Reply::Panicked => self.ended = true,
             Reply::Head(..) => {}
         }
@@ -170,6 +179,12 @@ impl ReplyReceiver {
     /// Whether no piece lies here.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Bytes that were sent and not yet taken.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let sent_bytes = self.shared.sent_bytes.load(Ordering::Relaxed);
+        sent_bytes.saturating_sub(self.shared.credit.taken()) as usize
     }
 
     /// The next piece, if one has come.

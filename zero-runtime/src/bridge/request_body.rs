@@ -116,6 +116,11 @@ impl BodySender {
         window.saturating_sub(unread(self.shared.credit.wait()))
     }
 
+    /// What lies between the peer and the reader, as it counts in the window.
+    pub(crate) fn unread_bytes(&self) -> usize {
+        self.sent_bytes.saturating_sub(self.shared.credit.taken()) as usize
+    }
+
     /// Moves on what found the ring full; call it after each signal.
     pub(crate) fn flush(&mut self) {
         let mut moved = false;

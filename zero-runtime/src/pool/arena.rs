@@ -3,10 +3,12 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::limits::ARENA_BLOCK_BYTES;
+
 /// Size of one block. A larger piece gets an allocation of its own.
-const BLOCK_BYTES: usize = 16 * 1024;
+const BLOCK_BYTES: usize = ARENA_BLOCK_BYTES;
 /// Larger pieces are allocated.
-const PIECE_BYTES_MAX: usize = BLOCK_BYTES / 4;
+pub const PIECE_BYTES_MAX: usize = BLOCK_BYTES / 4;
 /// How many blocks are kept; a block still in use when its turn comes again is let go.
 const BLOCKS: usize = 4;
 

@@ -152,6 +152,13 @@ pub trait Ring {
     /// # Errors
     /// When there is no descriptor to give; the socket is closed then.
     fn release(&mut self, socket: Self::Socket) -> io::Result<OwnedFd>;
+    /// Takes a connected socket that another ring has released.
+    ///
+    /// # Errors
+    /// Where sockets are no descriptors.
+    fn adopt(&mut self, _socket: OwnedFd) -> io::Result<Self::Socket> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Bytes the peer has not acknowledged, where that can be told.
     fn unacknowledged_bytes(&self, _socket: &Self::Socket) -> Option<u32> {
         None

@@ -20,7 +20,7 @@ use io_uring::types::BufRingEntry;
 
 use crate::config::Toggle;
 use crate::limits::RECV_STAGGER_BYTES;
-use crate::pool::region::Region;
+use crate::pool::region::{Backing, Region};
 
 /// The one buffer group of a shard's ring.
 pub(super) const GROUP: u16 = 0;
@@ -72,6 +72,11 @@ impl RecvRing {
             self.publish(id);
         }
         self.used.set(wanted);
+    }
+
+    /// What the buffers lie on, and how many bytes of it were mapped.
+    pub(super) fn backing(&self) -> (Backing, usize) {
+        (self.buffers.backing(), self.buffers.len())
     }
 
     /// Tells the kernel about this ring.

@@ -28,6 +28,7 @@ use super::{Completion, ListenerId, Ring, Wait};
 use crate::addr::PeerCred;
 use crate::config::Toggle;
 use crate::error::Refusal;
+use crate::pool::region::Backing;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
@@ -198,6 +199,13 @@ impl Uring {
         recv_ring
             .register(&ring.submitter())
             .map_err(|error| Refusal::of(error, "IORING_REGISTER_PBUF_RING"))?;
+        let (backing, bytes) = recv_ring.backing();
+        let gauge = match backing {
+            Backing::Pages => &config.counters.recv_bytes_on_pages,
+            Backing::Transparent => &config.counters.recv_bytes_on_transparent_huge_pages,
+            Backing::Huge => &config.counters.recv_bytes_on_huge_pages,
+        };
+        gauge.set(bytes as u64);
         let listeners = config.listeners.into_iter().map(|socket| ListenerState {
             socket: Some(socket),
             armed: false,
@@ -673,6 +681,10 @@ impl Ring for Uring {
     }
 
     fn release(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
+        Ok(socket)
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
         Ok(socket)
     }
 

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
 use crate::addr::{EndpointId, LocalAddr, UNSPECIFIED};
-use crate::bridge::inbox::ConnSignal;
+use crate::bridge::arrivals::{self, Arrival};
+use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::peers::Ticket;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
@@ -108,7 +109,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     ) {
         self.listeners.all[listener.0 as usize].armed = more;
         match result {
-            Ok(socket) => self.admit(listener, socket),
+            Ok(socket) => self.settle_in(listener, socket),
             Err(error) => self.handle_accept_error(&error),
         }
         self.steer_accept();
@@ -128,6 +129,69 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    /// Opens a connection here, or on a shard that has fewer.
+    fn settle_in(&mut self, listener: ListenerId, socket: R::Socket) {
+        match self.less_loaded() {
+            None => self.admit(listener, socket),
+            Some(neighbour) => self.hand_to(neighbour, listener, socket),
+        }
+        self.tell_load();
+    }
+
+    /// The shard that should have what is accepted here, if it is another one.
+    fn less_loaded(&self) -> Option<Arc<Inbox>> {
+        if self.neighbours.len() < 2 || self.phase != Phase::Running {
+            return None;
+        }
+        let loads = self.neighbours.iter().map(|inbox| inbox.arrivals().load());
+        let to = arrivals::choose(self.places_taken(), loads)?;
+        Some(self.neighbours[to].clone())
+    }
+
+    fn hand_to(&mut self, neighbour: Arc<Inbox>, listener: ListenerId, socket: R::Socket) {
+        let socket = match self.ring.release(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!(%error, "a connection could not be handed over"),
+        };
+        let arrival = Arrival {
+            listener: listener.0,
+            socket,
+        };
+        match neighbour.hand_over(arrival) {
+            Ok(()) => self.counters.connections_given.increment(),
+            // It is about to end, as this one will be told.
+            Err(arrival) => self.take_in(arrival),
+        }
+    }
+
+    /// Tells the other shards how many connections this one has.
+    #[inline]
+    pub(super) fn tell_load(&self) {
+        let taken = self.places_taken() + self.listeners.waiting.len();
+        self.inbox.arrivals().set_load(taken);
+    }
+
+    /// Takes connections in that other shards have accepted.
+    #[cold]
+    pub(super) fn take_arrivals(&mut self) {
+        let came = self.inbox.arrivals().take();
+        came.into_iter().for_each(|arrival| self.take_in(arrival));
+        self.tell_load();
+    }
+
+    /// Takes the last of them in.
+    pub(super) fn close_arrivals(&mut self) {
+        let came = self.inbox.arrivals().close();
+        came.into_iter().for_each(|arrival| self.take_in(arrival));
+    }
+
+    fn take_in(&mut self, arrival: Arrival) {
+        match self.ring.adopt(arrival.socket) {
+            Ok(socket) => self.admit(ListenerId(arrival.listener), socket),
+            Err(error) => tracing::debug!(%error, "a connection could not be taken in"),
+        }
+    }
+
     /// Opens a connection, or lets it wait for a slot.
     fn admit(&mut self, listener: ListenerId, socket: R::Socket) {
         if self.phase == Phase::Terminating {
@@ -135,6 +199,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         if self.is_full() {
             self.listeners.waiting.push_back((listener, socket));
+            self.load.place_is_wanted(self.now.mono_ns);
             if !self.listeners.full {
                 self.listeners.full = true;
                 self.counters.accept_paused_full.add(1);
@@ -150,13 +215,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if draining {
             self.empty_queues();
         }
-        let pausing = self.listeners.full || self.listeners.retry_at_ns != NEVER;
+        let refusing = self.listeners.full || self.load.refuses_connections();
+        let pausing = refusing || self.listeners.retry_at_ns != NEVER;
         for (index, listener) in self.listeners.all.iter_mut().enumerate() {
             let id = ListenerId(index as u32);
             match (listener.armed, draining) {
                 _ if listener.closed => {}
                 (true, true) => self.ring.cancel_accept(id),
-                (true, false) if self.listeners.full => self.ring.cancel_accept(id),
+                (true, false) if refusing => self.ring.cancel_accept(id),
                 (false, true) => {
                     listener.closed = true;
                     self.ring.close_listener(id);
@@ -196,9 +262,19 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// Whether all places are taken, those of connections that have left included.
+    /// How many places are taken, those of connections that have left included.
+    pub(super) fn places_taken(&self) -> usize {
+        self.conns.len() + self.away.count()
+    }
+
+    /// Whether all places are taken.
     pub(super) fn is_full(&self) -> bool {
-        self.conns.len() + self.away.count() >= self.limits.connections_max
+        self.places_taken() >= self.limits.connections_max
+    }
+
+    /// How many have been accepted and have no place yet.
+    pub(super) fn waiting_for_places(&self) -> usize {
+        self.listeners.waiting.len()
     }
 
     /// A place has become free: whoever waits gets it.

@@ -60,7 +60,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Whether the rest of the call's body is likely to be here in a moment: a handler that finds
     /// it whole answers at once, one that has to wait for it costs a task and two thread hops.
     fn is_worth_waiting(&self, call: &PendingCall<HeadOf<M>>) -> bool {
-        let window = self.limits.request_window_bytes as u64;
+        let window = self.load.windows.request_bytes as u64;
         let fits = matches!(call.kind, BodyKind::Length(bytes) if bytes <= window);
         fits && call.ended.is_none() && !call.impatient && !call.expects_continue
     }
@@ -254,7 +254,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(service) = service else {
             return;
         };
-        let window = self.limits.response_window_bytes;
+        let window = self.load.windows.response_bytes;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         let place = self
@@ -298,7 +298,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         driver: Pin<Box<Driver<M::Service>>>,
         place: Option<Place<M::Service, X>>,
     ) {
-        let window = self.limits.response_window_bytes;
+        let window = self.load.windows.response_bytes;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -378,6 +378,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         while let Some(key) = self.inbox.pop() {
             self.handle_signal(key);
+        }
+        if self.inbox.arrivals().is_knocked() {
+            self.take_arrivals();
         }
         if self.inbox.take_places() {
             self.free_places();
@@ -465,6 +468,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.serve_body_reader(key);
         self.pull_reply(key);
+        self.charge(key);
         self.settle(key);
     }
 

@@ -137,6 +137,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if M::Service::IS_RAW {
             self.note_closed(key, &conn);
         }
+        self.discharge(conn.charged_bytes);
+        self.tell_load();
         self.ring.close(conn.socket);
         // The application's own destructors: a panic there is the connection's, not the shard's.
         let service = conn.service;
@@ -167,6 +169,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         self.counters.connections_open.decrement();
+        self.discharge(conn.charged_bytes);
         self.counters.connections_handed_over.add(1);
         copies::note(Copied::ReadAhead);
         let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
@@ -233,6 +236,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         self.phase = phase;
+        self.close_arrivals();
         self.steer_accept();
         if phase == Phase::Terminating {
             self.turn_away_waiting();

@@ -15,6 +15,7 @@ use crate::bridge::reply::ReplyReceiver;
 use crate::bridge::request_body::BodySender;
 use crate::driver::Driver;
 use crate::error::BoxError;
+use crate::limits::{SPARE_CARRIES_MAX, SPARE_CARRY_BYTES_MAX};
 use crate::pool::arena::Arena;
 use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::{Mark, WriteBuf};
@@ -25,6 +26,8 @@ use crate::upgrade::UpgradeSender;
 
 /// Pipelined input held back behind an unfinished response; with more the peer is held back.
 pub(super) const CARRY_BYTES_MAX: usize = 64 * 1024;
+/// So little of it is not worth being counted among what connections hold.
+const CARRY_FREE_BYTES: usize = 4096;
 
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -71,6 +74,17 @@ pub(super) enum Incoming<H> {
     Streaming { sender: BodySender, direct: bool },
     /// Nowhere: nobody reads it any more.
     Skipping,
+}
+
+impl<H> Incoming<H> {
+    /// Bytes of the body that lie here for the handler; what has come since the last turn aside.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Incoming::Parked(call) => call.body.len(),
+            Incoming::Streaming { sender, .. } => sender.unread_bytes(),
+            Incoming::Nothing | Incoming::Collecting(_) | Incoming::Skipping => 0,
+        }
+    }
 }
 
 /// Where the present request is.
@@ -223,6 +237,10 @@ pub(super) struct Conn<K, S: HttpService> {
     pub(super) paused: bool,
     /// What ended the connection, if it was neither side in order.
     pub(super) why: Option<DisconnectReason>,
+    /// The present request's head, if it is too large to share a block of the arena.
+    pub(super) large_head_bytes: u32,
+    /// What the shard counts this connection to hold, its send in flight aside.
+    pub(super) charged_bytes: usize,
 }
 
 impl<K, S: HttpService> Conn<K, S> {
@@ -259,6 +277,8 @@ impl<K, S: HttpService> Conn<K, S> {
             kept_bytes: 0,
             paused: false,
             why: None,
+            large_head_bytes: 0,
+            charged_bytes: 0,
         }
     }
 
@@ -278,7 +298,8 @@ impl<K, S: HttpService> Conn<K, S> {
                 _ => false,
             }
             && matches!(self.incoming, Incoming::Nothing)
-            && self.carry.len() <= CARRY_BYTES_MAX
+            && self.charged_bytes == 0
+            && self.carry.len() <= CARRY_FREE_BYTES
             && self.deadline_ns() >= self.timer_at_ns
     }
 
@@ -337,10 +358,6 @@ pub(super) struct Carry {
 
 /// Consumed bytes are moved out of the way once there are this many.
 const CARRY_COMPACT_BYTES: usize = 4096;
-/// Larger buffers are freed rather than kept for the next connection that needs one.
-const CARRY_SPARE_BYTES_MAX: usize = 64 * 1024;
-/// Spare buffers kept by a shard.
-const CARRY_SPARES_MAX: usize = 64;
 
 impl Carry {
     pub(super) fn len(&self) -> usize {
@@ -349,6 +366,20 @@ impl Carry {
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes of memory it holds.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives memory back that is much more than it needs.
+    pub(super) fn trim(&mut self) {
+        if self.bytes.capacity() > 4 * self.len() + CARRY_COMPACT_BYTES {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+            self.bytes.shrink_to_fit();
+        }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Vec<Vec<u8>>) {
@@ -375,7 +406,7 @@ impl Carry {
             return;
         }
         let Carry { mut bytes, .. } = std::mem::take(self);
-        if bytes.capacity() <= CARRY_SPARE_BYTES_MAX && spares.len() < CARRY_SPARES_MAX {
+        if bytes.capacity() <= SPARE_CARRY_BYTES_MAX && spares.len() < SPARE_CARRIES_MAX {
             bytes.clear();
             spares.push(bytes);
         }
@@ -396,6 +427,15 @@ pub(super) enum Collected {
 }
 
 impl Collected {
+    /// Bytes that have come.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Collected::Nothing | Collected::Lent => 0,
+            Collected::Piece(bytes) => bytes.len(),
+            Collected::Pieces(bytes) => bytes.len(),
+        }
+    }
+
     /// Appends a piece; `whole` is the same, shared, where that costs nothing. `expected` bytes are
     /// made room for when more follow.
     pub(super) fn push(
@@ -485,6 +525,16 @@ mod tests {
         carry.consume(3, &mut spares);
         assert_eq!(carry.bytes.capacity(), 0);
         assert_eq!(spares.len(), 1);
+    }
+
+    #[test]
+    fn a_byte_does_not_hold_a_large_buffer() {
+        let mut carry = Carry::default();
+        carry.push(&[b'x'; 60_000], &mut Vec::new());
+        carry.consume(59_999, &mut Vec::new());
+        assert!(carry.capacity() >= 60_000);
+        carry.trim();
+        assert_eq!((carry.bytes(), carry.capacity()), (&b"x"[..], 1));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     fn wait_longer(&mut self, key: Key, wait: ReadWait) {
         let timeout_ns = match wait {
             ReadWait::Head => self.limits.head_timeout_ns,
-            _ => self.limits.keep_alive_timeout_ns,
+            _ => self.load.keep_alive_ns,
         };
         let deadline_ns = self.deadline_after(timeout_ns);
         if let Some(conn) = self.conns.get_mut(key) {

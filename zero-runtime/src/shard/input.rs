@@ -9,6 +9,7 @@ use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, St
 use super::deadline::after;
 use super::{Exchange, HeadOf, PendingCall, Shard, Want};
 use crate::error::BodyError;
+use crate::pool::arena::PIECE_BYTES_MAX;
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::ring::Ring;
@@ -187,8 +188,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        if conn.recv == Recv::Idle && matches!(conn.wanted_recv(&self.limits), Want::Multishot) {
-            let bytes = conn.bulk.bytes().min(BULK_BYTES_MAX as u64) as usize;
+        if conn.recv == Recv::Idle
+            && matches!(
+                conn.wanted_recv(&self.load.windows, &self.limits),
+                Want::Multishot
+            )
+        {
+            let bytes_max = BULK_BYTES_MAX.min(self.load.windows.request_bytes);
+            let bytes = conn.bulk.bytes().min(bytes_max as u64) as usize;
             let buf = BytesMut::with_capacity(BULK_HEAD_BYTES + bytes);
             conn.recv = Recv::Direct;
             self.ring.recv_into(key, &conn.socket, buf);
@@ -280,7 +287,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             // A peer that asks and does not read what it is answered is not heard further.
             let is_skipping = matches!(conn.incoming, Incoming::Skipping);
-            if !is_skipping && conn.is_stalled(self.limits.response_window_bytes) {
+            if !is_skipping && conn.is_stalled(self.load.windows.response_bytes) {
                 return at;
             }
             let rest = &bytes[at..];
@@ -369,6 +376,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         debug_assert!(matches!(conn.exchange, Exchange::Idle));
         self.counters.requests.add(1);
         conn.exchange = Exchange::Queued;
+        conn.large_head_bytes = match bytes.len() > PIECE_BYTES_MAX {
+            true => bytes.len() as u32,
+            false => 0,
+        };
         conn.requests = conn.requests.saturating_add(1);
         if self.limits.requests_per_connection_max == Some(conn.requests) {
             conn.h1.close_after_response();
@@ -420,7 +431,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     }
                     _ => unreachable!("the other cases are above"),
                 };
-                let window = self.limits.request_window_bytes;
+                let window = self.load.windows.request_bytes;
                 let expected = call.kind.length().unwrap_or(0).min(window as u64) as usize;
                 call.body.push(piece, whole, expected, &mut self.arena);
             }
@@ -484,7 +495,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         // What it asked before is heard once it has read its answers.
-        if conn.is_stalled(self.limits.response_window_bytes) && !conn.carry.is_empty() {
+        if conn.is_stalled(self.load.windows.response_bytes) && !conn.carry.is_empty() {
             return;
         }
         // A request that is whole may be answered, and those that wait behind it.
@@ -506,7 +517,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         let reading = matches!(conn.exchange, Exchange::Idle)
             && !conn.carry.is_empty()
-            && !conn.is_stalled(self.limits.response_window_bytes);
+            && !conn.is_stalled(self.load.windows.response_bytes);
         if reading && conn.read_wait == ReadWait::KeepAlive {
             conn.wait_for(ReadWait::Head, head);
         }

@@ -63,7 +63,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let waker = Waker::from(Self::signal(conn, key, &self.inbox));
         let mut cx = Context::from_waker(&waker);
         let Conn { h1, begun, .. } = conn;
-        let window = self.limits.response_window_bytes;
+        let window = self.load.windows.response_bytes;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         let polled = catch_unwind(AssertUnwindSafe(|| {

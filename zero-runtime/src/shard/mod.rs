@@ -17,6 +17,7 @@ mod local;
 mod outbox;
 mod output;
 pub(crate) mod raw;
+mod shed;
 mod sink;
 mod wait;
 
@@ -31,6 +32,7 @@ use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
 use self::outbox::Outbox;
 use self::raw::Notes;
+use self::shed::Load;
 use crate::addr::LocalAddr;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
@@ -40,7 +42,8 @@ use crate::dispatch::{Classes, Thresholds};
 use crate::driver::Driver;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::limits::Limits;
+use crate::limits::{CONNECTION_STATE_BYTES, Limits};
+use crate::overload::Windows;
 use crate::pool::arena::Arena;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
@@ -85,6 +88,8 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,
     pub(crate) inbox: Arc<Inbox>,
+    /// Those of all shards, this one's included; none where shards keep what they accept.
+    pub(crate) neighbours: Vec<Arc<Inbox>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// Where there is a limit to connections of one peer.
     pub(crate) peers: Option<Arc<Peers>>,
@@ -125,6 +130,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     ring: R,
     conns: Slots<Conn<R::Socket, M::Service>>,
     listeners: Listeners<R::Socket>,
+    /// What connections hold together, and what they may.
+    load: Load,
     make: M,
     spawn: X,
     limits: Limits,
@@ -158,6 +165,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
+    neighbours: Vec<Arc<Inbox>>,
     /// Places of connections that have left.
     away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
@@ -178,10 +186,14 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(crate) fn new(ring: R, seed: ShardSeed<M, X>) -> Self {
         let limits = seed.limits;
+        let state_bytes = size_of::<Conn<R::Socket, M::Service>>();
+        let service_bytes = size_of::<Option<M::Service>>();
+        assert!(state_bytes - service_bytes <= CONNECTION_STATE_BYTES);
         let now = ring.now();
         let mut shard = Shard {
             conns: Slots::new(limits.connections_max),
             listeners: Listeners::new(seed.local_addrs, seed.tap),
+            load: Load::new(&limits),
             make: seed.make,
             spawn: seed.spawn,
             h1_limits: H1Limits {
@@ -216,6 +228,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             next_port: 0,
             away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
+            neighbours: seed.neighbours,
             lifecycle: seed.lifecycle,
             peers: seed.peers,
             counters: seed.counters,
@@ -282,6 +295,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.handle_replies();
         self.handle_deadlines();
         self.follow_phase();
+        self.follow_load();
         Ok(())
     }
 
@@ -322,6 +336,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.lend_body(key);
         self.steer_recv(key);
         self.arm_timer(key);
+        self.charge(key);
     }
 
     /// Asks the kernel for what the connection can take: see [`Conn::wanted_recv`].
@@ -329,7 +344,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        match (conn.recv, conn.wanted_recv(&self.limits)) {
+        match (
+            conn.recv,
+            conn.wanted_recv(&self.load.windows, &self.limits),
+        ) {
             (Recv::Idle, Want::Multishot) if conn.bulk.is_usual() => {
                 conn.recv = Recv::Watching;
                 self.ring.watch(key, &conn.socket);
@@ -349,6 +367,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             (Recv::Multishot | Recv::Watching, Want::Pause) => {
                 self.counters.body_pauses.add(1);
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
+            }
+            (Recv::Multishot | Recv::Watching, Want::Shed) => {
+                self.counters.heads_paused.increment();
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
@@ -407,6 +430,8 @@ enum Want {
     Nothing,
     /// What is armed must end.
     Pause,
+    /// The same, because buffers are short.
+    Shed,
     /// The same, for good.
     End,
     Multishot,
@@ -416,7 +441,7 @@ enum Want {
 
 impl<K, S: HttpService> Conn<K, S> {
     /// What the connection can take from the kernel in its present state.
-    fn wanted_recv(&mut self, limits: &Limits) -> Want {
+    fn wanted_recv(&mut self, windows: &Windows, limits: &Limits) -> Want {
         match self.state {
             State::Terminating | State::Flushing => return Want::Nothing,
             State::Leaving => return Want::End,
@@ -429,7 +454,7 @@ impl<K, S: HttpService> Conn<K, S> {
             State::Open => {}
         }
         if let conn::Incoming::Streaming { sender, direct } = &mut self.incoming {
-            return match (sender.room(limits.request_window_bytes), &direct) {
+            return match (sender.room(windows.request_bytes), &direct) {
                 (0, _) => {
                     *direct = true;
                     self.body_span.is_excused = true;
@@ -440,12 +465,13 @@ impl<K, S: HttpService> Conn<K, S> {
                 _ => Want::Multishot,
             };
         }
-        let busy = !matches!(self.exchange, Exchange::Idle)
-            || self.is_stalled(limits.response_window_bytes);
+        let busy =
+            !matches!(self.exchange, Exchange::Idle) || self.is_stalled(windows.response_bytes);
         let skipping = matches!(self.incoming, conn::Incoming::Skipping);
-        match busy && (skipping || self.carry.len() > conn::CARRY_BYTES_MAX) {
-            true => Want::Pause,
-            false => Want::Multishot,
+        match busy {
+            true if skipping || self.carry.len() > windows.carry_bytes => Want::Pause,
+            false if self.carry.len() > windows.head_bytes => Want::Shed,
+            _ => Want::Multishot,
         }
     }
 }

@@ -2,14 +2,10 @@
 //! have some. Knows no ring.
 
 use super::conn::{Conn, State};
+use crate::limits::{SPARE_BUF_BYTES_MAX, SPARE_BUFS_MAX};
 use crate::pool::write_buf::WriteBuf;
 use crate::service::HttpService;
 use crate::slots::Key;
-
-/// Write buffers kept for reuse.
-const BUFS_MAX: usize = 256;
-/// A write buffer that grew beyond this is freed rather than kept.
-const BUF_KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What a shard has to send, by connection, and buffers for more.
 pub(super) struct Outbox {
@@ -82,7 +78,7 @@ impl Outbox {
     /// Keeps a buffer whose content is of no use any more.
     #[inline]
     pub(super) fn recycle(&mut self, mut buf: Box<WriteBuf>) {
-        if self.spare.len() < BUFS_MAX && buf.capacity() <= BUF_KEPT_BYTES_MAX {
+        if self.spare.len() < SPARE_BUFS_MAX && buf.capacity() <= SPARE_BUF_BYTES_MAX {
             buf.clear();
             self.spare.push(buf);
         }

@@ -33,6 +33,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             };
             conn.dirty = false;
             if conn.is_sending() || conn.state == State::Terminating {
+                // What is staged waits behind what is being sent.
+                self.charge(key);
                 continue;
             }
             if conn.h1.is_continue_due() && conn.state == State::Open {
@@ -41,9 +43,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             if let Some(out) = conn.out.take() {
                 conn.begun = None;
                 conn.note_send(out.len(), deadline_ns);
+                self.load.send_began(out.len(), &self.limits);
                 self.ring.send(key, &conn.socket, out);
+                let is_charged = conn.charged_bytes > 0;
                 if deadline_ns < conn.timer_at_ns {
                     self.arm_timer(key);
+                }
+                if is_charged {
+                    self.charge(key);
                 }
             }
         }
@@ -54,6 +61,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let deadline_ns = self.next_write_check_ns();
         if let Some(conn) = self.conns.get_mut(key) {
             conn.note_send(buf.len(), deadline_ns);
+            self.load.send_began(buf.len(), &self.limits);
             self.ring.send(key, &conn.socket, buf);
             self.arm_timer(key);
         }
@@ -64,6 +72,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.counters.late_completions.add(1);
             return self.outbox.recycle(buf);
         };
+        self.load.send_ended(conn.sending_bytes, &self.limits);
         conn.sending_bytes = 0;
         conn.write_deadline_ns = super::NEVER;
         if conn.state == State::Terminating {
@@ -126,7 +135,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     fn pull_detached(&mut self, key: Key) {
         loop {
-            let window = self.limits.response_window_bytes;
+            let window = self.load.windows.response_bytes;
             let Some(conn) = self.conns.get_mut(key) else {
                 return;
             };
@@ -170,7 +179,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// The response is complete: on to the next request, or to the end.
     pub(super) fn response_done(&mut self, key: Key) {
         self.counters.responses.add(1);
-        let keep_alive = self.deadline_after(self.limits.keep_alive_timeout_ns);
+        let keep_alive = self.deadline_after(self.load.keep_alive_ns);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -222,7 +231,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// The peer has ended its side and nothing it asked is left to be answered.
     fn close_if_unheard(&mut self, key: Key) {
-        let window = self.limits.response_window_bytes;
+        let window = self.load.windows.response_bytes;
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

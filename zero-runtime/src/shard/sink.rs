@@ -169,7 +169,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         let mut out = self.outbox.take(conn);
         let Conn { h1, begun, .. } = conn;
-        let window = self.limits.response_window_bytes;
+        let window = self.load.windows.response_bytes;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<M>(h1, begun, &mut out, date, maps, window);
         // What is dropped in there is the application's, and may panic.

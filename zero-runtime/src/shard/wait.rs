@@ -128,6 +128,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             .front()
             .map_or(NEVER, |(until_ns, _)| *until_ns);
         let soonest = wheel.min(workers).min(patience);
+        let soonest = soonest.min(self.load.next_deadline_ns());
         soonest.min(self.listeners.retry_at_ns())
     }
 }

@@ -36,6 +36,7 @@ impl Kernel {
             linger_zero: false,
             shut: false,
             closed: false,
+            closed_ns: u64::MAX,
             peer_closed: false,
             broken: false,
         });

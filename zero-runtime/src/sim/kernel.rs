@@ -116,6 +116,8 @@ pub(super) struct Sock {
     pub(super) linger_zero: bool,
     pub(super) shut: bool,
     pub(super) closed: bool,
+    /// When the shard closed it.
+    pub(super) closed_ns: u64,
     /// The peer has closed rather than ended its side: what it is sent is answered with a reset.
     pub(super) peer_closed: bool,
     /// The connection was broken by a fault, not by its ends.

@@ -274,6 +274,7 @@ impl Kernel {
             "nothing is being sent on a closed socket"
         );
         state.closed = true;
+        state.closed_ns = self.now_ns;
         // Unread input turns the close into a reset, which overtakes what was sent.
         let resets = state.linger_zero || !state.rx.is_empty();
         let lost = resets && (self.rng.one_in(2) || state.linger_zero);

@@ -13,8 +13,13 @@ pub(super) struct Moment {
     /// The server reads on for a while before it closes; else unread input may become a reset
     /// that destroys the last answer.
     pub(super) lingers: bool,
+    /// It may be short of places, and let idle connections go.
+    pub(super) sheds_idle: bool,
     pub(super) patience_ns: u64,
 }
+
+/// Longer than anything is on its way to a shard.
+const WAY_NS_MAX: u64 = 10_000_000;
 
 /// How long an ill-behaved peer hangs about.
 const WILD_PATIENCE_NS: u64 = 60_000_000_000;
@@ -31,6 +36,8 @@ pub(super) struct Peer {
     pause_until_ns: Option<u64>,
     next_read_ns: u64,
     next_write_ns: u64,
+    /// When it last sent something.
+    wrote_ns: u64,
     give_up_ns: u64,
     /// It has ended its side, or worse.
     leaving: bool,
@@ -50,6 +57,7 @@ impl Peer {
             pause_until_ns: None,
             next_read_ns: 0,
             next_write_ns: 0,
+            wrote_ns: 0,
             give_up_ns: u64::MAX,
             leaving: false,
         }
@@ -173,10 +181,17 @@ impl Peer {
             .say(|| format!("{now_ns} peer {} reads {end:?}", self.number));
         kernel.peer_close(sock);
         let stand = self.answers.end(end)?;
-        if self.script.strict {
+        let closed_ns = kernel.socks[sock].closed_ns;
+        if self.script.strict && !(moment.sheds_idle && self.was_idle(closed_ns)) {
             self.judge_end(end, stand, moment)?;
         }
         Ok(())
+    }
+
+    /// Whether it asked nothing as the server closed the connection, or the question was on its way.
+    fn was_idle(&self, closed_ns: u64) -> bool {
+        let wrote_after_ns = self.wrote_ns.saturating_add(WAY_NS_MAX);
+        self.answers.are_complete() || closed_ns <= wrote_after_ns
     }
 
     /// Whether the server may end the connection of somebody well-behaved like this.
@@ -283,7 +298,10 @@ impl Peer {
         match kernel.peer_write(sock, &rest[..count]) {
             // Its end will be read.
             None => self.written = self.writing.len(),
-            Some(count) => self.written += count,
+            Some(count) => {
+                self.written += count;
+                self.wrote_ns = now_ns;
+            }
         }
         if self.written == before || self.rng.one_in(3) {
             self.next_write_ns = now_ns + self.rng.range(1, 1_000_000);

@@ -393,6 +393,13 @@ impl Ring for SimRing {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn unacknowledged_bytes(&self, socket: &SimSocket) -> Option<u32> {
+        let world = self.world.borrow();
+        let sock = &world.kernel.socks[socket.0];
+        let unsent = sock.send.as_ref().map_or(0, |buf| buf.len());
+        Some((sock.tx.len() + unsent) as u32)
+    }
+
     fn peer_addr(&self, socket: &SimSocket) -> io::Result<SocketAddr> {
         let world = self.world.borrow();
         let sock = &world.kernel.socks[socket.0];

@@ -53,6 +53,11 @@ impl Run {
         limits.conformance = Rng::new(seed ^ 3).pick(&[Conformance::Strict, Conformance::Hyper]);
         let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
         let crowd = Crowd::new(1, 2, Rng::new(seed ^ 4).pick(&[1, 2, 4]));
+        // Some have few buffers, and some places enough to be counted in percent, but not for all.
+        limits.buffered_bytes_max = Rng::new(seed ^ 6).pick(&[20_000, 400_000, 1 << 30, 1 << 30]);
+        if limits.connections_max == 1000 && Rng::new(seed ^ 7).one_in(4) {
+            limits.connections_max = 20;
+        }
         limits.wakeup = Rng::new(seed ^ 5).pick(&[Wakeup::Sleep, Wakeup::Adaptive, Wakeup::Spin]);
         let inbox = Inbox::new(limits.connections_max, bell.clone(), crowd.clone());
         let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
@@ -83,6 +88,7 @@ impl Run {
             spawn,
             ports,
             inbox,
+            neighbours: Vec::new(),
             lifecycle,
             peers: None,
             counters: counters.clone(),
@@ -181,6 +187,9 @@ fn check_end(world: &World, tally: &Tally, stats: &Stats) {
     );
     assert!(kernel.listeners.iter().all(|listener| listener.closed));
     assert_eq!(stats.connections_open, 0);
+    assert_eq!(stats.buffered_bytes, 0);
+    let rises = stats.overload_warnings + stats.overload_criticals + stats.overload_drains;
+    assert!(stats.overload_recoveries <= rises);
     // What is accepted while terminating is closed uncounted.
     assert!(stats.connections_accepted <= kernel.accepted);
     assert_eq!(stats.bytes_in, kernel.bytes_in);

@@ -54,7 +54,7 @@ impl World {
         let mut kernel = Kernel::new(rng.fork(), 1);
         kernel.trace.verbose = verbose;
         let terminates = rng.one_in(2);
-        let crowded = limits.connections_max < 20;
+        let crowded = limits.connections_max < 50;
         let mood = Mood {
             vanishing: terminates && !crowded,
             punctual: !crowded,
@@ -81,6 +81,7 @@ impl World {
             moment: Moment {
                 draining: false,
                 terminating: false,
+                sheds_idle: crowded,
                 lingers: limits.linger_timeout_ns > 0,
                 patience_ns: if crowded { 4_000 } else { 300 } * SECOND_NS,
             },

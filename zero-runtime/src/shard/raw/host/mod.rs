@@ -169,6 +169,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             spawn: NoSpawn,
             ports: Vec::new(),
             inbox: inbox.clone(),
+            neighbours: Vec::new(),
             lifecycle,
             peers: None,
             counters: seed.counters,

@@ -1,0 +1,114 @@
+//! What a server's memory comes to, in a process of its own: little at first, and never more than the
+//! sum that is printed at its start.
+
+mod support;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::{get, post};
+use futures_util::StreamExt;
+use zero_axum::{Config, Io};
+
+use support::child::{self, ChildServer, counted};
+use support::client::Client;
+use support::{Mode, Server, in_every_mode};
+
+const MIB: usize = 1 << 20;
+
+in_every_mode![a_server_starts_small, the_printed_sum_holds,];
+
+fn a_server_starts_small(mode: Mode) {
+    let mut server = ChildServer::start("child_as_it_comes", mode, &[]);
+    let mut client = Client::connect(server.addr);
+    assert_eq!(client.get("/").text(), "hello");
+    let resident = server.resident_bytes();
+    assert!(resident < 32 * MIB, "{resident} bytes are resident");
+    if mode.is_io_uring() {
+        assert!(server.count("recv_bytes_on_pages") > 0);
+    }
+}
+
+#[test]
+#[ignore = "a server: run by the test above, in its own process"]
+fn child_as_it_comes() {
+    child::serve_as_told(|mode| {
+        let asked = mode.config();
+        let config = Config::default().backend(asked.backend);
+        mode.serve_with(config.dispatch(asked.dispatch), app())
+    });
+}
+
+fn the_printed_sum_holds(mode: Mode) {
+    // hyper has no such sum.
+    if !mode.is_io_uring() {
+        return;
+    }
+    let mut server = ChildServer::start("child_with_few_buffers", mode, &[]);
+    let before = server.resident_bytes();
+    let sum: usize = server.ask("sum").parse().unwrap();
+    // Everything that can be held is: answers nobody reads, bodies no handler reads, half heads.
+    let mut clients = Vec::new();
+    let mut most = 0;
+    for round in 0..CONNECTIONS / 3 {
+        let mut reader = Client::connect(server.addr);
+        reader.send_get("/endless");
+        let mut writer = Client::connect(server.addr);
+        writer.send("POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n");
+        writer.send(vec![b'x'; 150_000]);
+        let mut slow = Client::connect(server.addr);
+        slow.send(format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(60_000)));
+        clients.extend([reader, writer, slow]);
+        if round % 10 == 0 {
+            most = most.max(server.resident_bytes());
+        }
+    }
+    for _ in 0..30 {
+        most = most.max(server.resident_bytes());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let used = most - before;
+    println!("{} KiB were used of {} KiB", used >> 10, sum >> 10);
+    assert!(used <= sum, "{used} bytes are resident, the sum is {sum}");
+    assert!(server.count("overload_criticals") > 0);
+}
+
+const CONNECTIONS: usize = 450;
+
+#[test]
+#[ignore = "a server: run by the test above, in its own process"]
+fn child_with_few_buffers() {
+    let config = |mode: Mode| {
+        let config = mode.config().shards(1).connections_max(CONNECTIONS);
+        config.buffered_bytes_max(8 * MIB).recv_buffers(64)
+    };
+    let tell = |server: &Server, name: &str| match name {
+        "sum" => {
+            let io = Io::new(config(Mode::IoUringAdaptive)).unwrap();
+            io.limits().memory().total_bytes_max.to_string()
+        }
+        name => counted(server, name).to_string(),
+    };
+    child::serve_and_tell(|mode| mode.serve_with(config(mode), app()), tell);
+}
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/endless", get(endless))
+        .route("/held", post(held))
+}
+
+async fn endless() -> Body {
+    let pieces = futures_util::stream::repeat_with(|| Bytes::from(vec![b'x'; 16 * 1024]));
+    Body::from_stream(pieces.map(Ok::<_, Infallible>))
+}
+
+/// Keeps its body unread.
+async fn held(body: Body) -> &'static str {
+    std::future::pending::<()>().await;
+    drop(body);
+    "never"
+}

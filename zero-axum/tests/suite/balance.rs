@@ -1,0 +1,112 @@
+//! Connections that all come to one shard are spread over all of them. How shards serve them is others'
+//! business, so one mode will do: the one in which handlers can tell their shard.
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::support::client::Client;
+use crate::support::directory::Directory;
+use crate::support::{Mode, Server, eventually};
+
+/// Makes a test of each `fn(Mode)` named.
+macro_rules! on_shards {
+    ($($test:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                Mode::IoUringInline.run(stringify!($test), self::cases::$test);
+            }
+        )*
+    };
+}
+
+on_shards![
+    one_shard_cannot_be_overrun,
+    without_balance_it_can,
+    connections_of_a_shared_queue_are_spread,
+    who_comes_while_the_server_ends_is_answered,
+];
+
+/// Tells the thread it is called on: a shard's.
+fn app() -> Router {
+    let name = || std::thread::current().name().map(str::to_owned);
+    Router::new().route("/", get(async move || name().unwrap_or_default()))
+}
+
+/// Connects so often, and keeps only what the first shard serves.
+fn overrun(server: &Server, attempts: usize) -> Vec<Client> {
+    let mut kept = Vec::new();
+    for _ in 0..attempts {
+        let mut client = server.connect();
+        match client.get("/").text() {
+            "zero-shard-0" => kept.push(client),
+            name => assert_eq!(name, "zero-shard-1"),
+        }
+    }
+    kept
+}
+
+fn open_by_shard(server: &Server) -> Vec<u64> {
+    let shards = server.handle.stats_by_shard();
+    shards.iter().map(|stats| stats.connections_open).collect()
+}
+
+mod cases {
+    use super::*;
+
+    pub(super) fn one_shard_cannot_be_overrun(mode: Mode) {
+        let server = mode.serve(app());
+        let kept = overrun(&server, 200);
+        assert!(kept.len() < 40, "{} of 200 came to one shard", kept.len());
+        assert!(server.stats().connections_given > 0);
+        // Whoever comes now goes to the other one, until there are as many.
+        let mut others: Vec<Client> = (0..kept.len()).map(|_| server.connect()).collect();
+        for client in &mut others {
+            assert_eq!(client.get("/").status, 200);
+        }
+        eventually("both have about as many", || {
+            let open = open_by_shard(&server);
+            open[0].abs_diff(open[1]) <= 8
+        });
+    }
+
+    pub(super) fn without_balance_it_can(mode: Mode) {
+        let server = mode.serve_with(mode.config().balance(false), app());
+        let kept = overrun(&server, 200);
+        assert!(kept.len() > 60, "{} of 200 came to one shard", kept.len());
+        assert_eq!(server.stats().connections_given, 0);
+    }
+
+    pub(super) fn connections_of_a_shared_queue_are_spread(mode: Mode) {
+        let directory = Directory::new();
+        let path = directory.path().join("socket");
+        let mut io = mode.io();
+        io.http_listen_unix(&path).unwrap();
+        io.http_listen(crate::support::loopback()).unwrap();
+        let server = mode.serve_io(io, app());
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            let mut client = Client::connect_unix(&path);
+            assert_eq!(client.get("/").status, 200);
+            all.push(client);
+        }
+        let open = open_by_shard(&server);
+        assert!(open.iter().all(|open| *open >= 40), "{open:?}");
+    }
+
+    pub(super) fn who_comes_while_the_server_ends_is_answered(mode: Mode) {
+        for _ in 0..20 {
+            let server = mode.serve(app());
+            // One shard has many, so that whoever comes to it is on the way to the other.
+            let _kept = overrun(&server, 16);
+            let mut late: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+            for client in &mut late {
+                client.send_get("/");
+            }
+            server.handle.shutdown();
+            for client in &mut late {
+                assert_eq!(client.response().status, 200);
+            }
+        }
+    }
+}
