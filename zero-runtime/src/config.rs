@@ -71,6 +71,9 @@ pub struct Config {
     pub trailer_bytes_max: usize,
     /// Most fields of a trailer section; more are an error of the body. Default 100, as hyper's.
     pub trailers_max: usize,
+    /// With more bytes than this of requests behind the one being answered, the connection is not read
+    /// until that one is done. Default 64 KiB.
+    pub pipelined_bytes_max: usize,
     /// What becomes of a handler whose client goes away. Default [`Disconnect::Cancel`].
     pub disconnect: Disconnect,
     /// Whether a client that ends its side of the connection behind a complete request still wants
@@ -161,6 +164,7 @@ impl Default for Config {
             chunk_extension_bytes_max: 16 * 1024,
             trailer_bytes_max: 16 * 1024,
             trailers_max: 100,
+            pipelined_bytes_max: 64 * 1024,
             disconnect: Disconnect::Cancel,
             half_close: false,
             conformance: Conformance::Strict,
@@ -224,6 +228,7 @@ setters! {
     chunk_extension_bytes_max: usize,
     trailer_bytes_max: usize,
     trailers_max: usize,
+    pipelined_bytes_max: usize,
     disconnect: Disconnect,
     half_close: bool,
     conformance: Conformance,
@@ -367,6 +372,7 @@ mod tests {
         assert_eq!(config.chunk_extension_bytes_max, 16_384);
         assert_eq!(config.trailer_bytes_max, 16_384);
         assert_eq!(config.trailers_max, 100);
+        assert_eq!(config.pipelined_bytes_max, 65_536);
         assert_eq!(config.disconnect, Disconnect::Cancel);
         assert!(!config.half_close);
         assert_eq!(config.conformance, Conformance::Strict);

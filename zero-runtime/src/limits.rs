@@ -50,6 +50,7 @@ impl Config {
         check!(self, chunk_extension_bytes_max, CHUNK_EXTENSION_BYTES);
         check!(self, trailer_bytes_max, TRAILER_BYTES);
         check!(self, trailers_max, HEADERS);
+        check!(self, pipelined_bytes_max, WINDOW_BYTES);
         check!(self, request_window_bytes, WINDOW_BYTES);
         check!(self, response_window_bytes, WINDOW_BYTES);
         let shards = self.shards_on(cores)?;
@@ -73,6 +74,7 @@ impl Config {
             chunk_extension_bytes_max: self.chunk_extension_bytes_max,
             trailer_bytes_max: self.trailer_bytes_max,
             trailers_max: self.trailers_max,
+            pipelined_bytes_max: self.pipelined_bytes_max,
             disconnect: self.disconnect,
             half_close: self.half_close,
             conformance: self.conformance,
@@ -194,6 +196,8 @@ pub struct Limits {
     pub trailer_bytes_max: usize,
     /// Most fields of a trailer section.
     pub trailers_max: usize,
+    /// Most bytes of requests behind the one being answered.
+    pub pipelined_bytes_max: usize,
     /// What becomes of a handler whose client goes away.
     pub disconnect: Disconnect,
     /// Whether a half-closed connection gets its answer, however long that takes.
@@ -571,6 +575,7 @@ mod tests {
             Config::default().chunk_extension_bytes_max(0),
             Config::default().trailer_bytes_max(0),
             Config::default().trailers_max(0),
+            Config::default().pipelined_bytes_max(0),
             Config::default().request_window_bytes(0),
             Config::default().response_window_bytes(0),
         ];
@@ -591,6 +596,7 @@ mod tests {
             Config::default().chunk_extension_bytes_max(usize::MAX),
             Config::default().trailer_bytes_max(usize::MAX),
             Config::default().trailers_max(usize::MAX),
+            Config::default().pipelined_bytes_max(usize::MAX),
             Config::default().request_window_bytes(usize::MAX),
             Config::default().response_window_bytes(usize::MAX),
         ];

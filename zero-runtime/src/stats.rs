@@ -111,6 +111,16 @@ counters! {
     handlers_detached,
     /// Requests refused because they were malformed or over a limit.
     parse_errors,
+    /// Of them, those whose head was too long or had too many fields (431).
+    heads_too_large,
+    /// Of them, those whose target was too long (414).
+    targets_too_long,
+    /// Of them, bodies whose chunk extensions or trailers went over a limit.
+    bodies_over_limits,
+    /// Connections that had their last request by `Config::requests_per_connection_max`.
+    connections_used_up,
+    /// Times a connection was not read because too much of later requests had come already.
+    pipeline_pauses,
     /// Connections closed for a head that did not come in time.
     timeouts_head,
     /// Idle connections closed.

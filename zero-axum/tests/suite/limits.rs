@@ -44,6 +44,9 @@ on_shards![
     a_body_fast_enough_is_not_cut,
     a_reader_that_takes_its_time_is_not_its_peers_fault,
     a_client_that_waits_for_100_is_not_slow,
+    a_handler_may_think_longer_than_its_body_might_take,
+    what_waits_for_its_call_has_a_window,
+    what_goes_over_a_limit_is_counted,
     a_handler_that_takes_too_long_is_answered_for,
     a_response_that_has_begun_takes_what_it_needs,
     a_connection_serves_so_many_requests,
@@ -186,6 +189,100 @@ fn a_reader_that_takes_its_time_is_not_its_peers_fault(mode: Mode) {
     let body = crate::support::client::pattern(4 << 20);
     assert_eq!(server.connect().post("/late", &body).text(), "4194304");
     assert_eq!(server.stats().timeouts_body, 0);
+}
+
+/// However the body was received: in one buffer, in several, or lent.
+fn a_handler_may_think_longer_than_its_body_might_take(mode: Mode) {
+    let app = app().route(
+        "/think",
+        post(async |body: Bytes| {
+            tokio::time::sleep(3 * SHORT).await;
+            body.len().to_string()
+        }),
+    );
+    let server = mode.serve_with(slow_bodies(mode, 1 << 20), app);
+    let large = crate::support::client::pattern(100_000);
+    for pause in [0, 100, 300, 600] {
+        let mut client = server.connect();
+        for _ in 0..4 {
+            assert!(client.post("/echo", &large).body == large);
+        }
+        client.send("POST /think HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n");
+        client.send(&large[..2000]);
+        std::thread::sleep(Duration::from_micros(pause));
+        client.send(&large[..3000]);
+        assert_eq!(client.response().text(), "5000");
+        assert_eq!(client.get("/").text(), "hello");
+    }
+    assert_eq!(server.stats().timeouts_body, 0);
+}
+
+/// While others hold a shard up, an upload may not fill memory beside its call.
+fn what_waits_for_its_call_has_a_window(mode: Mode) {
+    let app = app().route(
+        "/block",
+        get(async || std::thread::sleep(Duration::from_millis(5))),
+    );
+    let config = mode.config().shards(1).request_window_bytes(64 << 10);
+    let server = mode.serve_with(config, app);
+    let mut blocking: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    for client in &mut blocking {
+        client.send_get("/block");
+    }
+    let mut upload = server.connect();
+    upload.send("POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n");
+    upload.stream.set_nonblocking(true).unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..30 {
+        (0..4).for_each(|_| drop(upload.stream.write(&piece)));
+        std::thread::sleep(Duration::from_millis(20));
+        // Inline the shard has hardly got to it; on workers the handler reads, and the window moves.
+        if mode == Mode::IoUringInline {
+            let bytes_in = server.stats().bytes_in;
+            assert!(bytes_in < 2 << 20, "{bytes_in}");
+        }
+    }
+    upload.reset();
+    for client in &mut blocking {
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+fn what_goes_over_a_limit_is_counted(mode: Mode) {
+    let config = mode.config().head_bytes_max(2048).uri_bytes_max(100);
+    let config = config.chunk_extension_bytes_max(10).trailer_bytes_max(20);
+    let server = mode.serve_with(config.requests_per_connection_max(2), app());
+    let long = "x".repeat(3000);
+    let chunked = "POST /judge HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (request, status) in [
+        (
+            format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
+            431,
+        ),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", &long[..100]),
+            414,
+        ),
+        (format!("{chunked}1;{}\r\nx\r\n0\r\n\r\n", &long[..20]), 200),
+        (format!("{chunked}0\r\nx: {}\r\n\r\n", &long[..30]), 200),
+    ] {
+        assert_eq!(server.connect().send(request).response().status, status);
+    }
+    let mut client = server.connect();
+    assert_eq!(client.get("/").text(), "hello");
+    assert_eq!(client.get("/").text(), "hello");
+    client.assert_closed();
+    let stats = server.stats();
+    assert_eq!(
+        [
+            stats.heads_too_large,
+            stats.targets_too_long,
+            stats.bodies_over_limits,
+            stats.connections_used_up,
+        ],
+        [1, 1, 2, 1]
+    );
+    assert_eq!(stats.parse_errors, 4);
 }
 
 fn a_client_that_waits_for_100_is_not_slow(mode: Mode) {

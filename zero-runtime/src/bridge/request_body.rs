@@ -9,16 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 
 use super::handshake::Credit;
 use super::inbox::ConnSignal;
 use crate::error::BodyError;
+use crate::pool::copies::{self, Copied};
 
 /// Pieces between shard and reader; more wait with the shard.
 const ITEMS: usize = 32;
+
+/// A piece that waits is not made larger than this by what comes behind it.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
 
 /// What a piece counts for in the window: a tiny one costs more memory than its bytes.
 fn cost(data: &Bytes) -> usize {
@@ -84,8 +88,20 @@ pub(crate) struct BodySender {
 }
 
 impl BodySender {
-    /// Sends a piece of the body.
+    /// Sends a piece of the body. While pieces wait, small ones are gathered: a body in chunks of a byte
+    /// would cost many times what its peer has sent.
     pub(crate) fn data(&mut self, data: Bytes) {
+        if let Some(Item::Data(last)) = self.waiting.back_mut()
+            && last.len() + data.len() <= GATHERED_BYTES_MAX
+        {
+            let before = cost(last);
+            let mut gathered = BytesMut::from(std::mem::take(last));
+            copies::note(Copied::BodyGathered);
+            gathered.extend_from_slice(&data);
+            *last = gathered.freeze();
+            self.sent_bytes += (cost(last) - before) as u64;
+            return self.flush();
+        }
         self.sent_bytes += cost(&data) as u64;
         self.send(Item::Data(data));
     }
@@ -237,5 +253,68 @@ impl Drop for BodyReceiver {
         // Pairs with the load in `BodySender::is_abandoned`.
         self.shared.dropped.store(true, Ordering::Release);
         self.shared.signal.raise();
+    }
+}
+
+#[cfg(all(test, not(zero_loom)))]
+mod tests {
+    use super::*;
+    use crate::bridge::crowd::Crowd;
+    use crate::bridge::inbox::Inbox;
+    use crate::slots::Key;
+    use crate::sys::EventFd;
+    use std::task::Waker;
+
+    fn pair() -> (BodySender, BodyReceiver) {
+        let bell = Arc::new(EventFd::new().unwrap());
+        let inbox = Inbox::new(1, bell, Crowd::new(1, 1, 1));
+        let key = Key {
+            index: 0,
+            generation: 0,
+        };
+        channel(ConnSignal::new(key, inbox), false)
+    }
+
+    #[test]
+    fn crumbs_nobody_reads_cost_what_they_are() {
+        let (mut sender, mut receiver) = pair();
+        let body: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        for byte in &body {
+            sender.data(Bytes::copy_from_slice(&[*byte]));
+        }
+        assert!(sender.waiting.len() <= body.len() / GATHERED_BYTES_MAX + 1);
+        assert!(sender.unread_bytes() <= ITEMS * 256 + body.len());
+        sender.end(None);
+        let mut read = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            match receiver.poll_frame(&mut cx) {
+                Poll::Ready(Some(frame)) => {
+                    read.extend_from_slice(frame.unwrap().data_ref().unwrap())
+                }
+                Poll::Ready(None) => break,
+                Poll::Pending => sender.flush(),
+            }
+        }
+        assert!(read == body);
+        assert_eq!(sender.unread_bytes(), 0);
+    }
+
+    #[test]
+    fn large_pieces_are_handed_on_as_they_are() {
+        let (mut sender, mut receiver) = pair();
+        let pieces: Vec<Bytes> = (0..100).map(|n| Bytes::from(vec![n; 10_000])).collect();
+        for piece in &pieces {
+            sender.data(piece.clone());
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        for piece in &pieces {
+            sender.flush();
+            let Poll::Ready(Some(Ok(frame))) = receiver.poll_frame(&mut cx) else {
+                panic!("a piece is there");
+            };
+            assert_eq!(frame.data_ref().unwrap().as_ptr(), piece.as_ptr());
+        }
+        assert_eq!(sender.unread_bytes(), 0);
     }
 }

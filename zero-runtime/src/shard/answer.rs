@@ -47,8 +47,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         conn.requests = conn.requests.saturating_add(1);
         if self.limits.requests_per_connection_max == Some(conn.requests) {
+            self.counters.connections_used_up.increment();
             conn.h1.close_after_response();
         }
+        conn.bulk.note(body_bytes as u64);
         conn.wait_for(ReadWait::Nothing, super::NEVER);
         self.counters.requests.add(1);
         let service = conn.service.as_mut()?;

@@ -412,13 +412,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         let Some(conn) = self.conns.get_mut(key) else {
             self.counters.late_completions.add(1);
-            if let Outcome::Detached(reply) = answer.outcome {
-                self.abandon(Exchange::Detached(reply));
-            }
-            return;
+            return self.let_answer_go(answer.outcome);
         };
         if !matches!(conn.exchange, Exchange::Calling) {
-            return;
+            return self.let_answer_go(answer.outcome);
         }
         match answer.outcome {
             Outcome::Complete(complete) => self.send_complete(key, complete),
@@ -434,6 +431,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Outcome::Panicked => self.handle_panic(key),
         }
         self.settle(key);
+    }
+
+    /// Nobody waits for this answer, and its call has been counted as cancelled: a handler that is still
+    /// at it goes on all the same if it may.
+    fn let_answer_go(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Detached(reply) if self.lets_handlers_go() => reply.let_go(),
+            outcome => worker::discard(outcome),
+        }
     }
 
     fn send_complete(&mut self, key: Key, complete: Complete) {

@@ -109,21 +109,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.close_if_done(key);
     }
 
+    /// Whether a handler whose client has gone runs to its end.
+    pub(super) fn lets_handlers_go(&self) -> bool {
+        self.limits.disconnect == Disconnect::Detach && self.phase != Phase::Terminating
+    }
+
     /// Nobody waits for this exchange's response any more.
     pub(super) fn abandon(&mut self, exchange: Exchange<M::Service>) {
-        let lets_go = self.limits.disconnect == Disconnect::Detach;
+        let lets_go = self.lets_handlers_go();
         match exchange {
             Exchange::Idle => {}
-            Exchange::Detached(reply) if lets_go && self.phase != Phase::Terminating => {
+            Exchange::Detached(reply) if lets_go => {
                 reply.let_go();
             }
             // Dropping the reply's receiver tells a detached call to end.
-            Exchange::Queued | Exchange::Calling | Exchange::Detached(_) => {
+            exchange => {
                 self.counters.handlers_cancelled.add(1);
-            }
-            Exchange::Local(driver) => {
-                self.counters.handlers_cancelled.add(1);
-                discard(driver);
+                discard(exchange);
             }
         }
     }

@@ -24,9 +24,7 @@ use crate::protocol::DisconnectReason;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeSender;
 
-/// Pipelined input held back behind an unfinished response; with more the peer is held back.
-pub(super) const CARRY_BYTES_MAX: usize = 64 * 1024;
-/// So little of it is not worth being counted among what connections hold.
+/// So little pipelined input is not worth being counted among what connections hold.
 const CARRY_FREE_BYTES: usize = 4096;
 
 /// No deadline.

@@ -10,7 +10,7 @@ use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
-use crate::worker::Spawn;
+use crate::worker::{Spawn, discard};
 
 /// See [`Shard::last_head_ns`].
 const LAST_HEAD_NS: u64 = 200_000_000;
@@ -159,7 +159,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.h1.respond_instead(status, &self.date, &mut out);
         self.counters.responses.add(1);
         self.outbox.put(key, conn, out);
-        conn.exchange = Exchange::Idle;
+        // A call that stays here is dropped here, with what the application has put into it.
+        discard(std::mem::replace(&mut conn.exchange, Exchange::Idle));
         self.close_after_flush(key);
     }
 

@@ -147,7 +147,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             at += step.consumed;
             match step.event {
                 Event::Data(_) => {}
-                Event::End => break call.ended = Some(Ok(None)),
+                Event::End => {
+                    call.ended = Some(Ok(None));
+                    break;
+                }
                 _ => break,
             }
         }
@@ -158,6 +161,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         call.body = Collected::Pieces(buf);
         let is_due = call.ended.is_some() || call.impatient;
+        if call.ended.is_some() && conn.read_wait == ReadWait::Body {
+            conn.wait_for(ReadWait::Nothing, super::NEVER);
+        }
         match result {
             Ok(0) => self.handle_eof(key),
             Ok(_) => {}
@@ -382,6 +388,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         conn.requests = conn.requests.saturating_add(1);
         if self.limits.requests_per_connection_max == Some(conn.requests) {
+            self.counters.connections_used_up.increment();
             conn.h1.close_after_response();
         }
         if head.upgrade {
@@ -473,6 +480,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.leave(key, Destination::Http2);
         }
         self.counters.parse_errors.add(1);
+        match error {
+            ParseError::HeadTooLarge => self.counters.heads_too_large.increment(),
+            ParseError::TargetTooLong => self.counters.targets_too_long.increment(),
+            ParseError::ChunkExtension | ParseError::TrailersTooLarge => {
+                self.counters.bodies_over_limits.increment();
+            }
+            _ => {}
+        }
         conn.deaf = true;
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));

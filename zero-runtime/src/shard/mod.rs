@@ -29,7 +29,7 @@ use bytes::BytesMut;
 use http::HeaderMap;
 
 use self::accept::Listeners;
-use self::conn::{Collected, Conn, Exchange, NEVER, Recv, State};
+use self::conn::{Collected, Conn, Exchange, Incoming, NEVER, Recv, State};
 use self::outbox::Outbox;
 use self::raw::Notes;
 use self::shed::Load;
@@ -366,7 +366,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.ring.cancel_recv(key);
             }
             (Recv::Multishot | Recv::Watching, Want::Pause) => {
-                self.counters.body_pauses.add(1);
+                match conn.incoming {
+                    Incoming::Streaming { .. } | Incoming::Collecting(_) => {
+                        self.counters.body_pauses.increment();
+                    }
+                    _ => self.counters.pipeline_pauses.increment(),
+                }
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }
@@ -453,7 +458,7 @@ impl<K, S: HttpService> Conn<K, S> {
             }
             State::Open => {}
         }
-        if let conn::Incoming::Streaming { sender, direct } = &mut self.incoming {
+        if let Incoming::Streaming { sender, direct } = &mut self.incoming {
             return match (sender.room(windows.request_bytes), &direct) {
                 (0, _) => {
                     *direct = true;
@@ -465,9 +470,16 @@ impl<K, S: HttpService> Conn<K, S> {
                 _ => Want::Multishot,
             };
         }
+        // Until its call is made nobody reads what collects beside it.
+        if let Incoming::Collecting(_) = self.incoming
+            && self.body_span.bytes >= windows.request_bytes as u64
+        {
+            self.body_span.is_excused = true;
+            return Want::Pause;
+        }
         let busy =
             !matches!(self.exchange, Exchange::Idle) || self.is_stalled(windows.response_bytes);
-        let skipping = matches!(self.incoming, conn::Incoming::Skipping);
+        let skipping = matches!(self.incoming, Incoming::Skipping);
         match busy {
             true if skipping || self.carry.len() > windows.carry_bytes => Want::Pause,
             false if self.carry.len() > windows.head_bytes => Want::Shed,

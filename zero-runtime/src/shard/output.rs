@@ -202,6 +202,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 conn
             }
         };
+        if conn.deaf {
+            // What it sends is not understood, or not waited for: there is no next request.
+            return self.close_after_flush(key);
+        }
         match conn.h1.after_response() {
             Next::Keep => conn.wait_for(ReadWait::KeepAlive, keep_alive),
             // One attempt has been made to skip the rest: what has arrived was offered above.

@@ -3,7 +3,7 @@
 //!
 //! The order, and who is never let go, is `ARCHITECTURE.md`'s ("Overload"); when, `overload`'s.
 
-use super::conn::{CARRY_BYTES_MAX, Conn, NEVER, ReadWait, Recv, State};
+use super::conn::{Conn, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::limits::Limits;
 use crate::overload::{Cascade, Change, Level, Windows, keep_alive_ns};
@@ -48,7 +48,7 @@ impl Load {
         let full = Windows {
             request_bytes: limits.request_window_bytes,
             response_bytes: limits.response_window_bytes,
-            carry_bytes: CARRY_BYTES_MAX,
+            carry_bytes: limits.pipelined_bytes_max,
             head_bytes: usize::MAX,
         };
         Load {
@@ -191,7 +191,12 @@ impl<K, S: HttpService> Conn<K, S> {
             _ => self.large_head_bytes as usize,
         };
         let staged = self.out.as_ref().map_or(0, |out| out.len().min(window));
-        head + staged + self.carry.capacity() + self.incoming.held_bytes()
+        // What collects beside a call not made yet is the connection's, too.
+        let collected = match self.incoming {
+            Incoming::Collecting(_) => self.body_span.bytes as usize,
+            _ => self.incoming.held_bytes(),
+        };
+        head + staged + self.carry.capacity() + collected
     }
 
     /// Whether it waits for its next request and nothing else.
