@@ -22,6 +22,8 @@ use zero_bench::{icount, ops, scenario};
 
 /// The baseline that is committed.
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/icount.json");
+/// Parts are counted so often, and the least is taken: what chance there is only adds to it.
+const PART_RUNS: usize = 3;
 /// Tells this program that it is run by itself, under valgrind.
 const WITHIN: &str = "--within-valgrind";
 
@@ -36,11 +38,22 @@ struct Args {
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(WITHIN) {
-        ops::silence();
-        icount::count_here(&ops::all());
-        return ExitCode::SUCCESS;
+        return count_within();
     }
     exit_code(run())
+}
+
+/// On a thread of its own: where the first one's stack begins depends on the environment and the arguments,
+/// and how bytes are copied depends on that.
+fn count_within() -> ExitCode {
+    let counting = std::thread::spawn(|| {
+        ops::silence();
+        icount::count_here(&ops::all());
+    });
+    match counting.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn run() -> Result<(), Failure> {
@@ -74,7 +87,14 @@ fn count(args: &Args) -> Result<BTreeMap<String, f64>, Failure> {
     if args.parts {
         println!("\n| part | instructions |\n|---|---|");
         let ops = ops::all();
-        let each = icount::parts(&ops, &std::env::current_exe()?, &[WITHIN])?;
+        let program = std::env::current_exe()?;
+        let mut each = icount::parts(&ops, &program, &[WITHIN])?;
+        for _ in 1..PART_RUNS {
+            let again = icount::parts(&ops, &program, &[WITHIN])?;
+            for (least, count) in each.iter_mut().zip(again) {
+                *least = least.min(count);
+            }
+        }
         for (op, count) in ops.iter().zip(each) {
             println!("| {} | {count:.0} |", op.name);
             counts.insert(op.name.into(), count.round());
