@@ -45,14 +45,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             let events = [body, &[]].map(event);
             debug_assert!(matches!(events, [Event::Data(_), Event::End]), "{events:?}");
         }
-        conn.requests = conn.requests.saturating_add(1);
-        if self.limits.requests_per_connection_max == Some(conn.requests) {
-            self.counters.connections_used_up.increment();
-            conn.h1.close_after_response();
-        }
+        conn.count_request(self.limits.requests_per_connection_max, &self.counters);
         conn.bulk.note(body_bytes as u64);
         conn.wait_for(ReadWait::Nothing, super::NEVER);
-        self.counters.requests.add(1);
         let service = conn.service.as_mut()?;
         let is_head = line.is_head(bytes);
         let answered = catch_unwind(AssertUnwindSafe(|| service.answer(bytes, line, body)));

@@ -22,6 +22,7 @@ use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::h1;
 use crate::protocol::DisconnectReason;
 use crate::service::HttpService;
+use crate::stats::ShardCounters;
 use crate::upgrade::UpgradeSender;
 
 /// So little pipelined input is not worth being counted among what connections hold.
@@ -277,6 +278,17 @@ impl<K, S: HttpService> Conn<K, S> {
             why: None,
             large_head_bytes: 0,
             charged_bytes: 0,
+        }
+    }
+
+    /// A request has come; the last that the connection may ask ends it behind its response.
+    #[inline]
+    pub(super) fn count_request(&mut self, most: Option<u32>, counters: &ShardCounters) {
+        counters.requests.increment();
+        self.requests = self.requests.saturating_add(1);
+        if most == Some(self.requests) {
+            counters.connections_used_up.increment();
+            self.h1.close_after_response();
         }
     }
 

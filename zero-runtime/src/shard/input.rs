@@ -141,19 +141,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.body_span.bytes += received as u64;
         let mut at = buf.len() - received;
         // The machine only counts: what it calls data lies where it belongs.
-        loop {
+        let is_whole = loop {
             let rest = &buf[at..];
             let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
             at += step.consumed;
             match step.event {
                 Event::Data(_) => {}
-                Event::End => {
-                    call.ended = Some(Ok(None));
-                    break;
-                }
-                _ => break,
+                event => break matches!(event, Event::End),
             }
-        }
+        };
         if at < buf.len() {
             // Room was made for the body alone; should there be more, it is not the body's.
             conn.carry.push(&buf[at..], &mut self.carries);
@@ -161,8 +157,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         call.body = Collected::Pieces(buf);
         let is_due = call.ended.is_some() || call.impatient;
-        if call.ended.is_some() && conn.read_wait == ReadWait::Body {
-            conn.wait_for(ReadWait::Nothing, super::NEVER);
+        if is_whole {
+            self.end_body(key, Ok(None));
         }
         match result {
             Ok(0) => self.handle_eof(key),
@@ -380,17 +376,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         debug_assert!(matches!(conn.exchange, Exchange::Idle));
-        self.counters.requests.add(1);
         conn.exchange = Exchange::Queued;
         conn.large_head_bytes = match bytes.len() > PIECE_BYTES_MAX {
             true => bytes.len() as u32,
             false => 0,
         };
-        conn.requests = conn.requests.saturating_add(1);
-        if self.limits.requests_per_connection_max == Some(conn.requests) {
-            self.counters.connections_used_up.increment();
-            conn.h1.close_after_response();
-        }
+        conn.count_request(self.limits.requests_per_connection_max, &self.counters);
         if head.upgrade {
             let (sender, on_upgrade) = OnUpgrade::new();
             conn.destination = Some(Destination::Upgrade(sender));
