@@ -15,27 +15,6 @@ use zero_axum::{BodyError, Config, Conformance};
 
 use crate::support::{Guard, Mode, PATIENCE, eventually};
 
-/// Makes a test of each way to dispatch out of each `fn(Mode)` named.
-macro_rules! on_shards {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn inline() {
-                    Mode::IoUringInline.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn workers() {
-                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-
 on_shards![
     a_part_of_a_head_is_answered_408,
     no_part_of_a_head_is_answered_nothing,

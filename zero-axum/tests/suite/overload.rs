@@ -15,32 +15,6 @@ use zero_axum::{Config, Stats};
 use crate::support::client::Client;
 use crate::support::{Mode, Server, eventually};
 
-/// Makes a test of each way to dispatch out of each `fn(Mode)` named.
-macro_rules! on_shards {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn adaptive() {
-                    Mode::IoUringAdaptive.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn inline() {
-                    Mode::IoUringInline.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn workers() {
-                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-
 on_shards![
     readers_that_stall_are_let_go_and_others_are_answered,
     uploads_wait_for_buffers_and_arrive_whole,
