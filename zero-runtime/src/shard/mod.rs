@@ -266,6 +266,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.calls_in_turn = 0;
         self.stage_sends();
         if self.has_ended() {
+            self.count_held();
             return Ok(Flow::Ended);
         }
         self.turn(waking)?;

@@ -233,8 +233,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if is_sweep_due {
             self.charge_all();
         }
+        self.count_held();
         let (held, places) = (self.load.held_bytes as u64, self.places_taken() as u64);
-        self.counters.buffered_bytes.set(held);
         while let Some(change) = self.load.buffers.follow(held) {
             self.change_buffers(change, held);
         }
@@ -244,6 +244,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if is_sweep_due || self.load.sweep_at_ns <= self.now.mono_ns {
             self.sweep();
         }
+    }
+
+    /// Tells what connections hold: once a turn, and when the shard has ended, for the last of them may
+    /// go between two turns.
+    #[inline]
+    pub(super) fn count_held(&self) {
+        self.counters
+            .buffered_bytes
+            .set(self.load.held_bytes as u64);
     }
 
     /// Looks at what every connection holds: readers that find room ahead of them tell nobody what they

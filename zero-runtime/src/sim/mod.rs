@@ -50,7 +50,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 6] = [
+const REGRESSIONS: [(u64, &str); 7] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -71,6 +71,10 @@ const REGRESSIONS: [(u64, &str); 6] = [
     (
         1_753_198_337_019_522,
         "a handler that never read its body kept everybody from being accepted",
+    ),
+    (
+        1_753_203_694_513_992,
+        "the last connection went between two turns: its bytes stayed on the gauge",
     ),
 ];
 
