@@ -21,6 +21,9 @@ use crate::scenario::{Traffic, find};
 
 /// How long allocations and system calls are counted for.
 const WINDOW: Duration = Duration::from_millis(300);
+/// Connections that bring what the process needs once, such as buffers that are reused in turn; they
+/// stay, so that what they leave is not used again.
+const SETTLERS: usize = 1000;
 /// Idle connections that memory is measured with.
 const IDLE: usize = 2000;
 /// Time for memory to be given back and deferred frees to happen before it is read.
@@ -201,14 +204,13 @@ fn idle_bytes_of(case: &Case, launch: &Launch) -> Result<f64, Failure> {
         };
         (0..n).map(one).collect()
     };
-    // The first connections bring what the process needs once.
-    drop(open(8)?);
+    let settlers = open(SETTLERS)?;
     thread::sleep(SETTLE);
     let before = crate::proc::resident_bytes(server.pid())?;
     let streams = open(IDLE)?;
     thread::sleep(SETTLE);
     let after = crate::proc::resident_bytes(server.pid())?;
-    drop(streams);
+    drop((settlers, streams));
     Ok((after as f64 - before as f64) / IDLE as f64)
 }
 
