@@ -29,7 +29,8 @@ impl<Io> CutOff<Io> {
     }
 }
 
-fn cut<T>() -> Poll<io::Result<T>> {
+/// What reads and writes give then.
+pub(crate) fn cut<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::Error::new(
         io::ErrorKind::ConnectionAborted,
         "the server has been shut down",

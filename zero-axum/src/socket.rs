@@ -1,7 +1,7 @@
 //! A tokio socket of either kind. Knows nothing of HTTP.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -40,6 +40,12 @@ macro_rules! either {
             Socket::Unix($inner) => $do,
         }
     };
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, socket => socket.as_fd())
+    }
 }
 
 impl AsyncRead for Socket {

@@ -1,22 +1,29 @@
 //! A connection that left its shard, as tokio's traits see it.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zero_runtime::upgrade::{Place, Upgraded};
+use zero_runtime::upgrade::{Guest, Place, Upgraded};
 
-use crate::cut::CutOff;
+use crate::cut::cut;
 use crate::socket::Socket;
 
-/// A tokio socket, and what was read from it before it was tokio's.
+/// A tokio socket, and what was read from it before it was tokio's. Its reads and writes fail with
+/// `ConnectionAborted` once its server terminates: an end of the stream might pass for the peer's.
+///
+/// Small, since an idle WebSocket has one: a task that waits is woken by the socket, which the server
+/// shuts down.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    socket: CutOff<Socket>,
-    /// To be read before the socket; without memory once it has been.
-    read_ahead: Bytes,
+    socket: Socket,
+    /// Behind the socket, which it has been lent: gone once that is closed.
+    guest: Guest,
+    /// To be read before the socket.
+    read_ahead: Option<Box<Bytes>>,
     /// Behind the socket: free once that is closed.
     _place: Place,
 }
@@ -27,11 +34,35 @@ impl Stream {
     /// # Errors
     /// When the runtime cannot take it.
     pub(crate) fn new(conn: Upgraded) -> io::Result<Self> {
+        let socket = Socket::new(conn.socket)?;
+        let mut guest = conn.guest;
+        guest.lend(socket.as_fd());
+        let read_ahead = conn.read_ahead;
         Ok(Stream {
-            socket: CutOff::new(Socket::new(conn.socket)?, conn.guest),
-            read_ahead: conn.read_ahead,
+            socket,
+            guest,
+            read_ahead: (!read_ahead.is_empty()).then(|| Box::new(read_ahead)),
             _place: conn.place,
         })
+    }
+
+    /// Does `poll` to the socket, unless the server terminates or does so meanwhile.
+    fn poll_socket<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut Socket>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let polled = poll(Pin::new(&mut self.socket));
+        // Behind the poll: the server says that it terminates, and shuts the socket down then.
+        match self.guest.is_cut() {
+            true => cut(),
+            false => polled,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.guest.take_back();
     }
 }
 
@@ -41,14 +72,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read_ahead.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
-        }
-        let count = self.read_ahead.len().min(buf.remaining());
-        buf.put_slice(&self.read_ahead[..count]);
-        self.read_ahead.advance(count);
-        if self.read_ahead.is_empty() {
-            self.read_ahead = Bytes::new();
+        let Some(read_ahead) = &mut self.read_ahead else {
+            return self.poll_socket(|socket| socket.poll_read(cx, buf));
+        };
+        let count = read_ahead.len().min(buf.remaining());
+        buf.put_slice(&read_ahead.split_to(count));
+        if read_ahead.is_empty() {
+            self.read_ahead = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -60,7 +90,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        self.poll_socket(|socket| socket.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -68,7 +98,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+        self.poll_socket(|socket| socket.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -76,6 +106,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Of a socket, neither this nor the next waits.
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -90,7 +121,8 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use zero_runtime::lifecycle::{Lifecycle, Phases, RuntimeRef};
 
     use super::*;
 
@@ -112,5 +144,30 @@ mod tests {
         read_ahead_comes_first(socket.into(), peer).await;
         let (socket, peer) = UnixStream::pair().unwrap();
         read_ahead_comes_first(socket.into(), peer).await;
+    }
+
+    #[tokio::test]
+    async fn both_directions_end_with_the_server_and_not_before() {
+        let runtime = RuntimeRef::current_or_new(1).unwrap();
+        let lifecycle = Lifecycle::new(Phases::new(), runtime, None);
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        let mut conn = Upgraded::new(socket.into(), Bytes::new());
+        conn.guest = lifecycle.guest();
+        let (mut reader, mut writer) = tokio::io::split(Stream::new(conn).unwrap());
+        writer.write_all(b"bye").await.unwrap();
+        peer.write_all(b"you").unwrap();
+        reader.read_exact(&mut [0; 3]).await.unwrap();
+        // Each waits in a task of its own: for bytes, and for room.
+        let reads = tokio::spawn(async move { reader.read(&mut [0; 1]).await });
+        let writes = tokio::spawn(async move { writer.write_all(&vec![0; 16 << 20]).await });
+        tokio::task::yield_now().await;
+        lifecycle.drain();
+        tokio::task::yield_now().await;
+        assert!(!reads.is_finished() && !writes.is_finished());
+        lifecycle.terminate();
+        // Not by the draining before.
+        let aborted = io::ErrorKind::ConnectionAborted;
+        assert_eq!(reads.await.unwrap().unwrap_err().kind(), aborted);
+        assert_eq!(writes.await.unwrap().unwrap_err().kind(), aborted);
     }
 }

@@ -32,10 +32,7 @@ type Place = Arc<Mutex<Option<Stream>>>;
 pub(crate) fn hyper_upgrade(upgrade: OnUpgrade) -> Option<hyper::upgrade::OnUpgrade> {
     let made = Arc::new(Mutex::new(None));
     let place = Place::default();
-    let conn = InMemory {
-        phase: Phase::Request(REQUEST),
-        place: place.clone(),
-    };
+    let conn = InMemory(Phase::Request(REQUEST, place.clone()));
     let handler = service_fn({
         let made = made.clone();
         move |mut request: Request<hyper::body::Incoming>| {
@@ -103,16 +100,14 @@ impl http_body::Body for Empty {
 }
 
 /// The transport of hyper's connection: at first made up, then the real one.
-struct InMemory {
-    phase: Phase,
-    place: Place,
-}
+struct InMemory(Phase);
 
+/// What the transport is; who needs no place any more has none.
 enum Phase {
     /// So much of the request is to be read.
-    Request(&'static [u8]),
+    Request(&'static [u8], Place),
     /// The response is swallowed. Its end in sight is so long.
-    Response(usize),
+    Response(usize, Place),
     Open(Stream),
 }
 
@@ -122,26 +117,27 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 impl InMemory {
     /// Swallows a part of hyper's response; behind its end the connection is the real one.
     fn swallow(&mut self, bytes: &[u8]) {
-        let mut seen = match self.phase {
-            Phase::Response(seen) => seen,
-            _ => 0,
+        let (mut seen, place) = match &self.0 {
+            Phase::Request(_, place) => (0, place.clone()),
+            Phase::Response(seen, place) => (*seen, place.clone()),
+            Phase::Open(_) => return,
         };
         for byte in bytes {
-            seen = match *byte {
-                byte if byte == HEAD_END[seen] => seen + 1,
-                b'\r' => 1,
-                _ => 0,
+            seen = match HEAD_END.get(seen) {
+                Some(next) if next == byte => seen + 1,
+                Some(_) if *byte == b'\r' => 1,
+                Some(_) => 0,
+                None => break,
             };
-            if seen == HEAD_END.len() {
-                break;
-            }
         }
-        self.phase = Phase::Response(seen);
-        if seen == HEAD_END.len()
-            && let Some(stream) = lock(&self.place).take()
-        {
-            self.phase = Phase::Open(stream);
-        }
+        let stream = match seen == HEAD_END.len() {
+            true => lock(&place).take(),
+            false => None,
+        };
+        self.0 = match stream {
+            Some(stream) => Phase::Open(stream),
+            None => Phase::Response(seen, place),
+        };
     }
 }
 
@@ -151,8 +147,8 @@ impl AsyncRead for InMemory {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.phase {
-            Phase::Request(rest) => {
+        match &mut self.0 {
+            Phase::Request(rest, _) => {
                 if rest.is_empty() {
                     // hyper takes an end here for the client's; it is polled again to write.
                     return Poll::Pending;
@@ -162,7 +158,7 @@ impl AsyncRead for InMemory {
                 *rest = later;
                 Poll::Ready(Ok(()))
             }
-            Phase::Response(_) => Poll::Pending,
+            Phase::Response(..) => Poll::Pending,
             Phase::Open(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -174,7 +170,7 @@ impl AsyncWrite for InMemory {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Phase::Open(stream) = &mut self.phase {
+        if let Phase::Open(stream) = &mut self.0 {
             return Pin::new(stream).poll_write(cx, bytes);
         }
         self.swallow(bytes);
@@ -186,7 +182,7 @@ impl AsyncWrite for InMemory {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Phase::Open(stream) = &mut self.phase {
+        if let Phase::Open(stream) = &mut self.0 {
             return Pin::new(stream).poll_write_vectored(cx, slices);
         }
         let first = slices.iter().find(|slice| !slice.is_empty());
@@ -200,14 +196,14 @@ impl AsyncWrite for InMemory {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.phase {
+        match &mut self.0 {
             Phase::Open(stream) => Pin::new(stream).poll_flush(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.phase {
+        match &mut self.0 {
             Phase::Open(stream) => Pin::new(stream).poll_shutdown(cx),
             _ => Poll::Ready(Ok(())),
         }
@@ -224,15 +220,12 @@ mod tests {
     fn the_end_of_a_head_is_found_in_any_pieces() {
         let head = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n";
         for size in 1..=head.len() {
-            let mut conn = InMemory {
-                phase: Phase::Request(&[]),
-                place: Place::default(),
-            };
+            let mut conn = InMemory(Phase::Request(&[], Place::default()));
             for piece in head.chunks(size) {
-                assert!(!matches!(conn.phase, Phase::Response(4)), "too early");
+                assert!(!matches!(conn.0, Phase::Response(4, _)), "too early");
                 conn.swallow(piece);
             }
-            assert!(matches!(conn.phase, Phase::Response(4)), "pieces of {size}");
+            assert!(matches!(conn.0, Phase::Response(4, _)), "pieces of {size}");
         }
     }
 

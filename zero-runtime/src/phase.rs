@@ -2,10 +2,14 @@
 //! hold connections that left the server. Knows no server, and keeps none alive.
 
 use std::fmt;
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+
+use crate::slots::{Key, Slots};
+use crate::sys;
 
 /// What a server is doing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +28,9 @@ pub struct Phases {
     /// The same as a number, for those who look every few microseconds.
     now: AtomicU8,
     guests: watch::Sender<usize>,
+    /// Sockets of guests, shut down when the server terminates. Each is open: it is taken back before
+    /// it is closed.
+    sockets: Mutex<Slots<RawFd>>,
 }
 
 impl Phases {
@@ -33,6 +40,7 @@ impl Phases {
             phase: watch::Sender::new(Phase::Running),
             now: AtomicU8::new(Phase::Running as u8),
             guests: watch::Sender::new(0),
+            sockets: Mutex::new(Slots::new(u32::MAX as usize)),
         })
     }
 
@@ -60,19 +68,40 @@ impl Phases {
 
     /// Goes on to `to`, then tells those who wait. Returns whether that is new: a phase never goes back.
     pub(crate) fn advance(&self, to: Phase) -> bool {
-        self.phase.send_if_modified(|phase| {
+        let forward = self.phase.send_if_modified(|phase| {
             let forward = *phase < to;
             *phase = to.max(*phase);
             // Pairs with the load in `now`; before anybody is woken to look.
             self.now.fetch_max(to as u8, Ordering::AcqRel);
             forward
-        })
+        });
+        if forward && to == Phase::Terminating {
+            self.shut_sockets();
+        }
+        forward
+    }
+
+    /// Whoever lends a socket later finds the phase changed.
+    fn shut_sockets(&self) {
+        let mut sockets = self.sockets();
+        for key in sockets.keys() {
+            if let Some(socket) = sockets.get_mut(key) {
+                sys::shut_down(*socket);
+            }
+        }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Slots<RawFd>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one more guest in.
     pub fn guest(self: &Arc<Self>) -> Guest {
         self.guests.send_modify(|guests| *guests += 1);
-        Guest(Some(self.clone()))
+        Guest {
+            phases: Some(self.clone()),
+            lent: NOTHING,
+        }
     }
 
     /// Completes once no guest is left.
@@ -149,18 +178,31 @@ impl fmt::Debug for Draining {
 
 /// Held with a connection that its server no longer sees, such as a WebSocket's: while it is, a
 /// server that has a shutdown timeout waits for the connection; and it tells when to cut that.
-pub struct Guest(Option<Arc<Phases>>);
+pub struct Guest {
+    phases: Option<Arc<Phases>>,
+    /// Its socket among those of `phases`.
+    lent: Key,
+}
+
+/// The key of no socket: there are not so many.
+const NOTHING: Key = Key {
+    index: u32::MAX,
+    generation: 0,
+};
 
 impl Guest {
     /// Of no server.
     pub(crate) fn nowhere() -> Self {
-        Guest(None)
+        Guest {
+            phases: None,
+            lent: NOTHING,
+        }
     }
 
     /// Whether the connection is to be closed now, whatever goes on on it.
     #[inline]
     pub fn is_cut(&self) -> bool {
-        let phases = self.0.as_ref();
+        let phases = self.phases.as_ref();
         phases.is_some_and(|phases| phases.now() == Phase::Terminating)
     }
 
@@ -169,7 +211,7 @@ impl Guest {
     /// # Cancel safety
     /// Cancel safe.
     pub fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
-        let phases = self.0.clone();
+        let phases = self.phases.clone();
         async move {
             match phases {
                 Some(phases) => phases.until(Phase::Terminating).await,
@@ -177,11 +219,38 @@ impl Guest {
             }
         }
     }
+
+    /// Lends the connection's socket, which is shut down, both ways, when the connection is to be
+    /// closed; at once, if it is already. Whoever waits on the socket is woken by that: unlike
+    /// [`cut`](Self::cut) it costs the connection no memory. To be taken back before it is closed.
+    pub fn lend(&mut self, socket: BorrowedFd<'_>) {
+        self.take_back();
+        let Some(phases) = &self.phases else {
+            return;
+        };
+        let key = phases.sockets().insert_with(|_| socket.as_raw_fd());
+        self.lent = key.expect("there are not so many sockets");
+        // Behind the insertion: who terminates changes the phase first, and looks for sockets then.
+        if self.is_cut() {
+            sys::shut_down(socket.as_raw_fd());
+        }
+    }
+
+    /// Takes the socket back, which may be closed now.
+    pub fn take_back(&mut self) {
+        if let Some(phases) = &self.phases
+            && self.lent != NOTHING
+        {
+            phases.sockets().remove(self.lent);
+            self.lent = NOTHING;
+        }
+    }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if let Some(phases) = &self.0 {
+        self.take_back();
+        if let Some(phases) = &self.phases {
             phases.guests.send_modify(|guests| *guests -= 1);
         }
     }
@@ -197,6 +266,10 @@ impl fmt::Debug for Guest {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -240,6 +313,39 @@ mod tests {
 
     #[test]
     fn a_guest_of_no_server_is_never_cut() {
-        assert!(!Guest::nowhere().is_cut());
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let mut guest = Guest::nowhere();
+        guest.lend(socket.as_fd());
+        guest.take_back();
+        assert!(!guest.is_cut());
+    }
+
+    #[test]
+    fn sockets_that_are_lent_when_the_server_terminates_are_shut_down_and_no_others() {
+        let phases = Phases::new();
+        let pairs: Vec<_> = (0..4).map(|_| UnixStream::pair().unwrap()).collect();
+        let [mut early, mut taken_back, mut late, mut gone] = [(); 4].map(|()| phases.guest());
+        for (guest, pair) in [&mut early, &mut taken_back, &mut gone]
+            .into_iter()
+            .zip(&pairs)
+        {
+            guest.lend(pair.0.as_fd());
+        }
+        taken_back.take_back();
+        drop(gone);
+        phases.advance(Phase::Draining);
+        assert!(is_open(&pairs[0].1));
+        phases.advance(Phase::Terminating);
+        late.lend(pairs[3].0.as_fd());
+        let open: Vec<_> = pairs.iter().map(|pair| is_open(&pair.1)).collect();
+        assert_eq!(open, [false, true, true, false]);
+        drop((early, taken_back, late));
+        assert!(phases.sockets().is_empty());
+    }
+
+    fn is_open(mut peer: &UnixStream) -> bool {
+        peer.set_nonblocking(true).unwrap();
+        let read = peer.read(&mut [0]);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }

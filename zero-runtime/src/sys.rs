@@ -1,5 +1,5 @@
 //! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, locks on
-//! files, flags of descriptors, options of sockets in general, who a Unix socket's peer is, and how much of what was sent a peer has taken.
+//! files, flags of descriptors, options of sockets in general, their end, who a Unix socket's peer is, and how much of what was sent a peer has taken.
 
 #![allow(unsafe_code)]
 
@@ -70,6 +70,14 @@ impl AsRawFd for EventFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+}
+
+/// Shuts a socket down, both ways. Whoever waits on it is woken; what the peer has not read yet it may
+/// read still. The caller sees to it that `socket` is open and the one that is meant; an error can
+/// only be that the peer has gone.
+pub(crate) fn shut_down(socket: RawFd) {
+    // SAFETY: takes no pointers, and the caller keeps `socket` from being closed and used anew.
+    unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
 }
 
 /// Bytes in a TCP socket's send queue that the peer has not acknowledged (SIOCOUTQ).

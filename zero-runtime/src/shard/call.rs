@@ -47,6 +47,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // It will most likely wait for its client.
             _ if call.expects_continue => self.call_detached(key, call.take_head(), body),
             Dispatch::Workers => self.send_call(key, call.take_head(), body, None),
+            // Rare, dear, and of another thread for the rest of its life: what it allocates for that
+            // is better not the shard's.
+            Dispatch::Adaptive if call.upgrades => {
+                self.send_call(key, call.take_head(), body, None);
+            }
             Dispatch::Adaptive => self.call_adaptively(&mut call, body),
             Dispatch::Inline => self.call_inline(&mut call, body),
         }

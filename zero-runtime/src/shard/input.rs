@@ -355,6 +355,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 head: None,
                 kind: h1::BodyKind::None,
                 expects_continue: false,
+                upgrades: false,
                 body: Default::default(),
                 impatient: false,
                 ended: None,
@@ -403,6 +404,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         call.impatient = false;
         call.kind = head.body;
         call.expects_continue = head.expect_continue;
+        call.upgrades = head.upgrade;
         let has_body = call.kind != h1::BodyKind::None;
         self.queue_call(call, has_body);
     }

@@ -103,6 +103,8 @@ struct PendingCall<H> {
     head: Option<H>,
     kind: BodyKind,
     expects_continue: bool,
+    /// It may change its connection's protocol.
+    upgrades: bool,
     body: Collected,
     /// The call is to be made whatever of its body is there.
     impatient: bool,
