@@ -23,6 +23,7 @@ use crate::pool::arena::Arena;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyLength, Conn, Event, H1Limits, HeadTable, NameTable};
+use crate::proto::step;
 use crate::service::sealed::Fill;
 use crate::service::{HttpService, Source, Tower};
 use crate::slots::Key;
@@ -54,7 +55,10 @@ impl Parser {
     pub fn parse(&mut self, head: &[u8]) -> Asked {
         let mut conn = Conn::new();
         let step = conn.handle_input(&self.limits, head, &mut self.table);
-        assert!(matches!(step.event, Event::Head(_)), "{step:?}");
+        assert!(
+            matches!(step.next, step::Next::Event(Event::Head(_))),
+            "{step:?}"
+        );
         Asked(conn)
     }
 }

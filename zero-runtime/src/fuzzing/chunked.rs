@@ -6,6 +6,7 @@ use http::HeaderMap;
 use super::dice::Dice;
 use crate::config::Conformance;
 use crate::proto::h1::{Conn, Event, H1Limits, HeadTable, ParseError};
+use crate::proto::step;
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -57,7 +58,7 @@ fn decode(limits: &H1Limits, body: &[u8], cuts: &[usize]) -> Body {
     let mut conn = Conn::new();
     let mut table = HeadTable::new(limits.headers_max);
     let head = conn.handle_input(limits, HEAD, &mut table);
-    assert!(matches!(head.event, Event::Head(_)));
+    assert!(matches!(head.next, step::Next::Event(Event::Head(_))));
     let mut decoded = Body::default();
     let (mut at, mut shown) = (0, 0);
     let mut cuts = cuts.iter();
@@ -65,12 +66,17 @@ fn decode(limits: &H1Limits, body: &[u8], cuts: &[usize]) -> Body {
         let step = conn.handle_input(limits, &body[at..shown], &mut table);
         at += step.consumed;
         assert!(at <= shown);
-        match step.event {
-            Event::NeedMore if shown == body.len() => break,
-            Event::NeedMore => {
+        let event = match step.next {
+            step::Next::Event(event) => event,
+            step::Next::More if shown == body.len() => break,
+            step::Next::More => {
                 let more = cuts.next().copied().unwrap_or(body.len());
                 shown = body.len().min(shown + more);
+                continue;
             }
+            step::Next::Later => panic!("nothing holds a body up"),
+        };
+        match event {
             Event::Data(range) => {
                 assert!(!range.is_empty());
                 let from = at - step.consumed;

@@ -8,6 +8,7 @@ use crate::proto::h1::{
     BodyKind, Conn, Event, H1Limits, HeadTable, NameTable, ParseError, RequestHead, blank_head,
     fill_head,
 };
+use crate::proto::step;
 
 /// What a head came to.
 #[derive(Debug, PartialEq)]
@@ -77,7 +78,7 @@ fn hear(conformance: Conformance, input: &[u8]) -> Heard {
     let mut table = HeadTable::new(limits.headers_max);
     let step = conn.handle_input(&limits, input, &mut table);
     assert!(step.consumed <= input.len());
-    heard(&conn, step.event, input, &table)
+    heard(&conn, step.next, input, &table)
 }
 
 /// By hyper's rules; empty lines may be used up by the first look.
@@ -86,12 +87,12 @@ fn hear_in_two(input: &[u8], cut: usize) -> Heard {
     let mut conn = Conn::new();
     let mut table = HeadTable::new(limits.headers_max);
     let step = conn.handle_input(&limits, &input[..cut], &mut table);
-    if !matches!(step.event, Event::NeedMore) {
+    if !matches!(step.next, step::Next::More) {
         return hear(Conformance::Hyper, input);
     }
     let rest = &input[step.consumed..];
     let second = conn.handle_input(&limits, rest, &mut table);
-    match heard(&conn, second.event, rest, &table) {
+    match heard(&conn, second.next, rest, &table) {
         Heard::Request {
             method,
             uri,
@@ -115,15 +116,15 @@ fn hear_in_two(input: &[u8], cut: usize) -> Heard {
     }
 }
 
-fn heard(conn: &Conn, event: Event, input: &[u8], table: &HeadTable) -> Heard {
-    match event {
-        Event::Head(head) => request(conn, &head, input, table),
-        Event::Error(ParseError::Http2) => Heard::Http2,
-        Event::Error(error) => {
+fn heard(conn: &Conn, next: step::Next<Event>, input: &[u8], table: &HeadTable) -> Heard {
+    match next {
+        step::Next::Event(Event::Head(head)) => request(conn, &head, input, table),
+        step::Next::Event(Event::Error(ParseError::Http2)) => Heard::Http2,
+        step::Next::Event(Event::Error(error)) => {
             assert!(!error.is_body());
             Heard::Refused
         }
-        Event::NeedMore => Heard::Unfinished,
+        step::Next::More => Heard::Unfinished,
         other => panic!("{other:?} instead of a head"),
     }
 }

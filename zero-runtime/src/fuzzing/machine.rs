@@ -11,6 +11,7 @@ use crate::proto::h1::{
     BodyKind, BodyLength, Conn, Eof, Event, H1Limits, HeadTable, NameTable, Next, SendBody,
     SendMore, blank_head, fill_head,
 };
+use crate::proto::step;
 
 /// Plays the front of `input` to the machine, in pieces and with responses as its end says.
 pub fn machine(input: &[u8]) {
@@ -111,7 +112,7 @@ impl Play<'_> {
                 .conn
                 .handle_input(&self.limits, present, &mut self.table);
             assert!(step.consumed <= present.len());
-            let goes_on = self.hear(step.event, present);
+            let goes_on = self.hear(step.next, present);
             self.at += step.consumed;
             if !goes_on || self.reply == Reply::Closed {
                 return;
@@ -119,13 +120,16 @@ impl Play<'_> {
         }
     }
 
-    fn hear(&mut self, event: Event, present: &[u8]) -> bool {
-        match event {
-            Event::NeedMore => return false,
-            Event::Blocked => {
+    fn hear(&mut self, next: step::Next<Event>, present: &[u8]) -> bool {
+        let event = match next {
+            step::Next::Event(event) => event,
+            step::Next::More => return false,
+            step::Next::Later => {
                 assert!(!self.conn.wants_input());
                 return false;
             }
+        };
+        match event {
             Event::Head(head) => {
                 assert_eq!(self.reply, Reply::Idle, "one request at a time");
                 self.heads += 1;
@@ -174,6 +178,7 @@ impl Play<'_> {
                 }
                 return false;
             }
+            Event::PeerEnded(_) => unreachable!("never said of input"),
         }
         true
     }

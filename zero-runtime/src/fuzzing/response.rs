@@ -10,6 +10,7 @@ use crate::proto::date::DateCache;
 use crate::proto::h1::{
     BodyLength, Conn, Event, H1Limits, HeadTable, Next, RespondError, SendBody, SendMore,
 };
+use crate::proto::step;
 
 const REQUESTS: &[&str] = &[
     "GET / HTTP/1.1\r\nhost: h\r\n\r\n",
@@ -154,7 +155,7 @@ fn asked(request: &str) -> Conn {
     let mut conn = Conn::new();
     let mut table = HeadTable::new(limits.headers_max);
     let step = conn.handle_input(&limits, request.as_bytes(), &mut table);
-    assert!(matches!(step.event, Event::Head(_)));
+    assert!(matches!(step.next, step::Next::Event(Event::Head(_))));
     conn
 }
 

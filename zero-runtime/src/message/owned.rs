@@ -231,11 +231,15 @@ impl fmt::Debug for HttpOwnedRequest {
 mod tests {
     use super::*;
     use crate::proto::h1::{Conn, Event, H1Limits, HeadTable};
+    use crate::proto::step;
 
     pub(super) fn request(head: &str, body: &'static [u8]) -> HttpOwnedRequest {
         let mut table = HeadTable::new(100);
         let step = Conn::new().handle_input(&H1Limits::default(), head.as_bytes(), &mut table);
-        assert!(matches!(step.event, Event::Head(_)), "{step:?}");
+        assert!(
+            matches!(step.next, step::Next::Event(Event::Head(_))),
+            "{step:?}"
+        );
         let bytes = Bytes::copy_from_slice(head.as_bytes());
         let head = OwnedHead {
             bytes,

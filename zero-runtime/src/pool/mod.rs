@@ -4,4 +4,5 @@ pub mod arena;
 pub mod copies;
 pub mod region;
 pub mod slot;
+pub mod spares;
 pub mod write_buf;

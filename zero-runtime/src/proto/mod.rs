@@ -2,3 +2,6 @@
 
 pub mod date;
 pub mod h1;
+pub mod step;
+
+pub use step::{Next, Step};

@@ -1,9 +1,10 @@
 //! What a shard asks of a protocol: [`ProtocolHandler`], and what it answers with.
 //!
 //! Bytes and time go in, events and bytes come out: a handler does no IO and reads no clock, so that it
-//! can be tested at every split of its input without a socket. HTTP/1.1 is one (`shard/raw/http`), plain
-//! streams are another (`raw/stream`).
+//! can be tested at every split of its input without a socket. HTTP/1.1 is one ([`Http1`], for services as for
+//! who owns the loop), plain streams are another (`raw/standard`).
 
+mod http1;
 mod wire;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use std::net::SocketAddr;
 use crate::addr::{EndpointId, PeerCred};
 use crate::slots::Key;
 
+pub use crate::proto::{Next, Step};
+pub(crate) use http1::Http1;
 pub use wire::Wire;
 pub(crate) use wire::{Asked, Ending};
 
@@ -160,52 +163,6 @@ pub trait ProtocolHandler {
     fn handle_closed(&mut self, conn: Self::Conn, why: DisconnectReason) -> Option<Self::Event> {
         let _ = (conn, why);
         None
-    }
-}
-
-/// What a handler made of its input.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step<E> {
-    /// So many bytes are done with.
-    pub consumed: usize,
-    /// What they meant, or what the rest waits for.
-    pub next: Next<E>,
-}
-
-/// How it goes on behind a [`Step`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next<E> {
-    /// This is told; ranges in it count from the start of the input. The rest is presented at once.
-    Event(E),
-    /// The rest is too little.
-    More,
-    /// The rest has to wait until [`Wire::look_again`].
-    Later,
-}
-
-impl<E> Step<E> {
-    /// `consumed` bytes meant `event`.
-    pub fn event(consumed: usize, event: E) -> Self {
-        Step {
-            consumed,
-            next: Next::Event(event),
-        }
-    }
-
-    /// After `consumed` bytes there is too little.
-    pub fn more(consumed: usize) -> Self {
-        Step {
-            consumed,
-            next: Next::More,
-        }
-    }
-
-    /// After `consumed` bytes the rest has to wait.
-    pub fn later(consumed: usize) -> Self {
-        Step {
-            consumed,
-            next: Next::Later,
-        }
     }
 }
 

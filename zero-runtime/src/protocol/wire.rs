@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bridge::inbox::ConnSignal;
+use crate::pool::spares::Spares;
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::time::Now;
 
@@ -26,6 +27,8 @@ pub(crate) enum Ending {
 /// What a protocol has asked of its shard, to be done once it has returned.
 pub(crate) struct Asked {
     pub(crate) ending: Ending,
+    /// What is staged may have changed.
+    pub(crate) has_written: bool,
     pub(crate) looks_again: bool,
     pub(crate) before_send: bool,
     pub(crate) wants_room: bool,
@@ -38,6 +41,7 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) const NOTHING: Asked = Asked {
         ending: Ending::Not,
+        has_written: false,
         looks_again: false,
         before_send: false,
         wants_room: false,
@@ -49,8 +53,10 @@ impl Asked {
 /// One connection, lent to its protocol for the length of a call: what is written here is sent at the end
 /// of the turn, what is asked for is done once the call has returned.
 pub struct Wire<'a> {
-    pub(crate) out: &'a mut WriteBuf,
-    /// Where in `out` the present response begins, until any of it is sent.
+    /// What waits to be sent; there is a buffer once something was.
+    pub(crate) staged: &'a mut Option<Box<WriteBuf>>,
+    pub(crate) spares: &'a mut Spares,
+    /// Where in `staged` the present response begins, until any of it is sent.
     pub(crate) begun: &'a mut Option<Mark>,
     /// Bytes of the send in flight.
     pub(crate) sending_bytes: usize,
@@ -62,6 +68,14 @@ pub struct Wire<'a> {
 }
 
 impl Wire<'_> {
+    /// What is unsent, to be written behind, and where in it the present response begins.
+    #[inline]
+    pub(crate) fn staged(&mut self) -> (&mut WriteBuf, &mut Option<Mark>) {
+        self.asked.has_written = true;
+        let staged = self.staged.get_or_insert_with(|| self.spares.take());
+        (staged, self.begun)
+    }
+
     /// Copies the beginning of `bytes` behind what is unsent, as far as there is room; returns how much.
     ///
     /// When that is not all of it, `handle_room` is called as soon as there is room again. Takes nothing
@@ -71,7 +85,9 @@ impl Wire<'_> {
         if taken < bytes.len() {
             self.asked.wants_room = true;
         }
-        self.out.put_slice(&bytes[..taken]);
+        if taken > 0 {
+            self.staged().0.put_slice(&bytes[..taken]);
+        }
         taken
     }
 
@@ -87,13 +103,13 @@ impl Wire<'_> {
             self.asked.wants_room = true;
             return Err(bytes);
         }
-        self.out.put_bytes(bytes);
+        self.staged().0.put_bytes(bytes);
         Ok(())
     }
 
     /// How many bytes are written and not yet taken by the kernel.
     pub fn unsent_bytes(&self) -> usize {
-        self.sending_bytes + self.out.len()
+        self.sending_bytes + self.staged.as_ref().map_or(0, |staged| staged.len())
     }
 
     /// How many more bytes may be written: what `Config::response_window_bytes` (256 KiB unless set) leaves.

@@ -10,7 +10,7 @@ use crate::addr::EndpointId;
 use crate::limits::Limits;
 use crate::message::ZeroResponse;
 use crate::protocol::{ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire};
-use crate::shard::raw::http::{Http1, Http1Conn, HttpEvent, RespondError};
+use crate::shard::raw::http::{HttpEvent, RawHttp, RawHttpConn, RespondError};
 
 /// What is spoken behind a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Speaks {
 
 /// The protocol of a [`RawShard`](crate::RawShard).
 pub(super) struct Standard {
-    http: Http1,
+    http: RawHttp,
     /// By listener.
     pub(super) speaks: Vec<Speaks>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Standard {
 pub(super) enum StandardConn {
     /// Bytes as they come.
     Stream,
-    Http(Box<Http1Conn>),
+    Http(Box<RawHttpConn>),
 }
 
 pub(super) enum StandardEvent {
@@ -67,7 +67,7 @@ impl fmt::Debug for RawOrder {
 impl Standard {
     pub(super) fn new(limits: &Limits) -> Self {
         Standard {
-            http: Http1::new(limits),
+            http: RawHttp::new(limits),
             speaks: Vec::new(),
         }
     }

@@ -3,9 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::conn::ReadWait;
+use super::lend::{lender, present};
 use super::{BodyOf, Shard};
 use crate::driver::send_head;
 use crate::proto::h1::{BodyKind, Event, ParseError, RequestHead};
+use crate::protocol::Next;
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
@@ -29,7 +31,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             _ => return None,
         };
-        let line = self.table.line();
+        let line = self.http1.table.line();
         if !line.has_valid_target(bytes) {
             self.handle_parse_error(key, ParseError::Target);
             return Some(rest.len());
@@ -37,13 +39,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let conn = self.conns.get_mut(key)?;
         let body = &rest[..body_bytes];
         if body_bytes > 0 {
-            let event = |input| {
-                conn.h1
-                    .handle_input(&self.h1_limits, input, &mut self.table)
-                    .event
+            let mut next = |input| {
+                let lender = lender!(self);
+                present(&mut self.http1, conn, key, lender, input).next
             };
-            let events = [body, &[]].map(event);
-            debug_assert!(matches!(events, [Event::Data(_), Event::End]), "{events:?}");
+            let said = [body, &[]].map(&mut next);
+            let [Next::Event(Event::Data(_)), Next::Event(Event::End)] = said else {
+                unreachable!("a body of known length that is all there: {said:?}");
+            };
         }
         conn.count_request(self.limits.requests_per_connection_max, &self.counters);
         conn.bulk.note(body_bytes as u64);

@@ -10,6 +10,7 @@ use super::{Exchange, Shard};
 use crate::config::Disconnect;
 use crate::lifecycle::Phase;
 use crate::pool::copies::{self, Copied};
+use crate::protocol::ProtocolHandler;
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
@@ -259,10 +260,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.note_drain(key);
         }
         let last_head_ns = self.deadline_after(Some(self.last_head_ns()));
+        self.with_http1(key, |http1, conn, wire| http1.handle_drain(conn, wire));
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        conn.h1.close_after_response();
         if !matches!(conn.exchange, Exchange::Idle) || conn.state != State::Open {
             return;
         }

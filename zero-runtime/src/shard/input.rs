@@ -7,11 +7,13 @@ use http::HeaderMap;
 
 use super::conn::{BodySpan, Collected, Destination, Incoming, ReadWait, Recv, State};
 use super::deadline::after;
+use super::lend::{lender, present};
 use super::{Exchange, HeadOf, PendingCall, Shard, Want};
 use crate::error::BodyError;
 use crate::pool::arena::PIECE_BYTES_MAX;
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{self, Eof, Event, ParseError};
+use crate::protocol::{Next, ProtocolHandler};
 use crate::ring::Ring;
 use crate::service::sealed::Fill;
 use crate::service::{HttpService, MakeHttpService, Source};
@@ -133,9 +135,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let Incoming::Parked(call) = &mut conn.incoming else {
-            return;
-        };
         let received = *result.as_ref().unwrap_or(&0);
         self.counters.bytes_in.add(received as u64);
         conn.body_span.bytes += received as u64;
@@ -143,11 +142,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         // The machine only counts: what it calls data lies where it belongs.
         let is_whole = loop {
             let rest = &buf[at..];
-            let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
+            let lender = lender!(self);
+            let step = present(&mut self.http1, conn, key, lender, rest);
             at += step.consumed;
-            match step.event {
-                Event::Data(_) => {}
-                event => break matches!(event, Event::End),
+            match step.next {
+                Next::Event(Event::Data(_)) => {}
+                next => break matches!(next, Next::Event(Event::End)),
             }
         };
         if at < buf.len() {
@@ -155,6 +155,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             conn.carry.push(&buf[at..], &mut self.carries);
             buf.truncate(at);
         }
+        let Incoming::Parked(call) = &mut conn.incoming else {
+            return;
+        };
         call.body = Collected::Pieces(buf);
         let is_due = call.ended.is_some() || call.impatient;
         if is_whole {
@@ -271,8 +274,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         let is_cut_off = !matches!(conn.exchange, Exchange::Idle) && !conn.h1.request_complete();
-        if conn.read_closed && is_cut_off && conn.h1.handle_eof() == Eof::MidBody {
-            self.end_body(key, Err(BodyError::Incomplete));
+        if conn.read_closed && is_cut_off {
+            self.tell_eof(key);
         }
     }
 
@@ -293,11 +296,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 return at;
             }
             let rest = &bytes[at..];
-            let step = conn.h1.handle_input(&self.h1_limits, rest, &mut self.table);
+            let lender = lender!(self);
+            let step = present(&mut self.http1, conn, key, lender, rest);
             let from = at;
             at += step.consumed;
             if M::Service::ANSWERS
-                && let Event::Head(head) = &step.event
+                && let Next::Event(Event::Head(head)) = &step.next
             {
                 let head_bytes = &rest[head.range.clone()];
                 if let Some(taken) = self.answer_here(key, head, head_bytes, &bytes[at..]) {
@@ -308,17 +312,26 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     }
                 }
             }
-            match self.handle_event(key, step.event, input, from) {
+            match self.handle_next(key, step.next, input, from) {
                 Progress::More => {}
                 Progress::Waits => return at,
             }
         }
     }
 
-    /// Ranges in `event` count from `from` in `input`.
-    fn handle_event(&mut self, key: Key, event: Event, input: Input<'_>, from: usize) -> Progress {
+    /// Ranges in an event count from `from` in `input`.
+    fn handle_next(
+        &mut self,
+        key: Key,
+        next: Next<Event>,
+        input: Input<'_>,
+        from: usize,
+    ) -> Progress {
+        let event = match next {
+            Next::Event(event) => event,
+            Next::More | Next::Later => return Progress::Waits,
+        };
         match event {
-            Event::NeedMore | Event::Blocked => return Progress::Waits,
             Event::Head(head) => {
                 let range = head.range.start + from..head.range.end + from;
                 let is_all = range.end == input.bytes().len() && head.body == h1::BodyKind::None;
@@ -342,6 +355,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.handle_parse_error(key, error);
                 return Progress::Waits;
             }
+            Event::PeerEnded(Eof::MidBody) => self.end_body(key, Err(BodyError::Incomplete)),
+            Event::PeerEnded(_) => self.cancel_if_waiting(key),
         }
         Progress::More
     }
@@ -364,7 +379,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let mut call = self.spare_calls.pop().unwrap_or_else(blank);
         let source = Source {
             bytes,
-            table: &self.table,
+            table: &self.http1.table,
             arena: &mut self.arena,
             names: &mut self.names,
             maps: &mut self.maps,
@@ -510,10 +525,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !matches!(conn.exchange, Exchange::Idle) && conn.h1.request_complete() {
             return self.cancel_if_waiting(key);
         }
-        match conn.h1.handle_eof() {
-            Eof::MidBody => self.end_body(key, Err(BodyError::Incomplete)),
-            Eof::Idle | Eof::MidHead => self.close_after_flush(key),
-            Eof::AfterRequest => self.cancel_if_waiting(key),
+        self.tell_eof(key);
+    }
+
+    /// Tells the protocol that nothing more will come.
+    fn tell_eof(&mut self, key: Key) {
+        let told = self.with_http1(key, |http1, conn, wire| http1.handle_eof(conn, wire));
+        if let Some(event) = told.flatten() {
+            self.handle_next(key, Next::Event(event), Input::Borrowed(&[]), 0);
         }
     }
 

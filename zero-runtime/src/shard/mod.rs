@@ -13,6 +13,7 @@ mod conn;
 mod deadline;
 mod failure;
 mod input;
+mod lend;
 mod local;
 mod outbox;
 mod output;
@@ -46,7 +47,8 @@ use crate::limits::{CONNECTION_STATE_BYTES, Limits};
 use crate::overload::Windows;
 use crate::pool::arena::Arena;
 use crate::proto::date::DateCache;
-use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
+use crate::proto::h1::{BodyKind, NameTable};
+use crate::protocol::Http1;
 use crate::ring::{Completion, ListenerId, Ring};
 use crate::service::{HttpService, MakeHttpService, Reply};
 use crate::slots::{Key, Slots};
@@ -137,7 +139,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     make: M,
     spawn: X,
     limits: Limits,
-    h1_limits: H1Limits,
+    /// What its connections speak.
+    http1: Http1,
     phase: Phase,
     now: Now,
     date: DateCache,
@@ -175,7 +178,6 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
     spare_place: Option<Place<M::Service, X>>,
-    table: HeadTable,
     names: NameTable,
     arena: Arena,
     maps: Vec<HeaderMap>,
@@ -198,15 +200,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             load: Load::new(&limits),
             make: seed.make,
             spawn: seed.spawn,
-            h1_limits: H1Limits {
-                head_bytes_max: limits.head_bytes_max,
-                headers_max: limits.headers_max,
-                uri_bytes_max: limits.uri_bytes_max,
-                chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
-                trailer_bytes_max: limits.trailer_bytes_max,
-                trailers_max: limits.trailers_max,
-                conformance: limits.conformance,
-            },
+            http1: Http1::new(&limits),
             phase: Phase::Running,
             now,
             date: DateCache::new(),
@@ -236,7 +230,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             counters: seed.counters,
             spare_driver: None,
             spare_place: None,
-            table: HeadTable::new(limits.headers_max),
             names: NameTable::new(),
             arena: Arena::new(),
             maps: Vec::new(),

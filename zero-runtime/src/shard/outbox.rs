@@ -2,7 +2,7 @@
 //! have some. Knows no ring.
 
 use super::conn::{Conn, State};
-use crate::limits::{SPARE_BUF_BYTES_MAX, SPARE_BUFS_MAX};
+use crate::pool::spares::Spares;
 use crate::pool::write_buf::WriteBuf;
 use crate::service::HttpService;
 use crate::slots::Key;
@@ -11,11 +11,7 @@ use crate::slots::Key;
 pub(super) struct Outbox {
     /// Connections with something to send.
     dirty: Vec<Key>,
-    // Boxed, because they are handed on at every step of their way.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<WriteBuf>>,
-    /// Size of a new buffer.
-    buf_bytes: usize,
+    pub(super) spares: Spares,
 }
 
 impl Outbox {
@@ -23,21 +19,14 @@ impl Outbox {
     pub(super) fn new(buf_bytes: usize) -> Self {
         Outbox {
             dirty: Vec::new(),
-            spare: Vec::new(),
-            buf_bytes,
+            spares: Spares::new(buf_bytes),
         }
     }
 
     /// The connection's staged bytes, to append to; give them back with [`put`](Self::put).
     #[inline]
     pub(super) fn take<K, S: HttpService>(&mut self, conn: &mut Conn<K, S>) -> Box<WriteBuf> {
-        let staged = conn.out.take().or_else(|| self.spare.pop());
-        staged.unwrap_or_else(|| self.new_buf())
-    }
-
-    #[cold]
-    fn new_buf(&self) -> Box<WriteBuf> {
-        Box::new(WriteBuf::with_capacity(self.buf_bytes))
+        conn.out.take().unwrap_or_else(|| self.spares.take())
     }
 
     /// Stages `out` for the end of the turn.
@@ -53,6 +42,13 @@ impl Outbox {
         }
         conn.out = Some(out);
         self.mark(key, conn);
+    }
+
+    /// Stages what was written to the connection's own buffer.
+    pub(super) fn stage<K, S: HttpService>(&mut self, key: Key, conn: &mut Conn<K, S>) {
+        if let Some(out) = conn.out.take() {
+            self.put(key, conn, out);
+        }
     }
 
     /// Lets the end of the turn look for what is to be sent.
@@ -77,10 +73,7 @@ impl Outbox {
 
     /// Keeps a buffer whose content is of no use any more.
     #[inline]
-    pub(super) fn recycle(&mut self, mut buf: Box<WriteBuf>) {
-        if self.spare.len() < SPARE_BUFS_MAX && buf.capacity() <= SPARE_BUF_BYTES_MAX {
-            buf.clear();
-            self.spare.push(buf);
-        }
+    pub(super) fn recycle(&mut self, buf: Box<WriteBuf>) {
+        self.spares.recycle(buf);
     }
 }

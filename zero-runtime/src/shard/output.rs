@@ -3,12 +3,12 @@
 use std::io;
 
 use super::conn::{Conn, Incoming, ReadWait, State};
-use super::outbox::Outbox;
 use super::{Exchange, Shard};
 use crate::bridge::reply::Reply;
 use crate::driver::Sink;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::h1::Next;
+use crate::protocol::ProtocolHandler;
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
@@ -31,15 +31,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             let Some(conn) = self.conns.get_mut(key) else {
                 continue;
             };
-            conn.dirty = false;
             if conn.is_sending() || conn.state == State::Terminating {
+                conn.dirty = false;
                 // What is staged waits behind what is being sent.
                 self.charge(key);
                 continue;
             }
-            if conn.h1.is_continue_due() && conn.state == State::Open {
-                say_continue(conn, &mut self.outbox);
-            }
+            let conn = match conn.h1.is_continue_due() && conn.state == State::Open {
+                false => conn,
+                true => {
+                    self.say_continue(key);
+                    let Some(conn) = self.conns.get_mut(key) else {
+                        continue;
+                    };
+                    conn
+                }
+            };
+            conn.dirty = false;
             if let Some(out) = conn.out.take() {
                 conn.begun = None;
                 conn.note_send(out.len(), deadline_ns);
@@ -55,6 +63,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
         }
         self.outbox.give_back(dirty);
+    }
+
+    /// As late as it can be said: with a response that begins in the same turn it is not. The connection is
+    /// still marked dirty, so that it is not marked again.
+    #[cold]
+    fn say_continue(&mut self, key: Key) {
+        self.with_http1(key, |http1, conn, wire| http1.handle_flush(conn, wire));
     }
 
     fn go_on_sending(&mut self, key: Key, buf: Box<WriteBuf>) {
@@ -256,16 +271,5 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         conn.exchange = Exchange::Idle;
         conn.incoming = Incoming::Nothing;
         self.close_after_flush(key);
-    }
-}
-
-/// As late as it can be said: with a response that begins in the same turn it is not.
-#[cold]
-fn say_continue<K, S: HttpService>(conn: &mut Conn<K, S>, outbox: &mut Outbox) {
-    let mut out = outbox.take(conn);
-    conn.h1.poll_continue(&mut out);
-    match out.is_empty() {
-        true => outbox.recycle(out),
-        false => conn.out = Some(out),
     }
 }

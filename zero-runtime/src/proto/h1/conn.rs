@@ -12,6 +12,7 @@ use super::send::Framer;
 use super::table::HeadTable;
 use super::{BodyKind, Eof, Event, H1Limits, Next, ParseError, RequestHead, Step};
 use crate::pool::write_buf::WriteBuf;
+use crate::proto::step;
 
 /// One connection's protocol state. Nothing of it is on the heap, but for a response that announces
 /// trailers.
@@ -109,7 +110,7 @@ impl Conn {
 
     /// Makes the next event of `input`, which starts at the first byte not yet consumed.
     ///
-    /// To be called again with what the step left, until [`Event::NeedMore`] or [`Event::Blocked`].
+    /// To be called again with what the step left, until there is no event.
     /// `table` describes the head of an [`Event::Head`]; its content is lost on the next call.
     #[inline]
     pub fn handle_input(&mut self, limits: &H1Limits, input: &[u8], table: &mut HeadTable) -> Step {
@@ -118,16 +119,10 @@ impl Conn {
             Reading::Head {
                 seen: 0,
                 skipped: 0,
-            } if input.is_empty() => Step {
-                consumed: 0,
-                event: Event::NeedMore,
-            },
+            } if input.is_empty() => Step::more(0),
             Reading::Head { seen, skipped } => self.read_head(limits, input, seen, skipped, table),
             Reading::Body(_) => self.read_body(limits, input),
-            Reading::Complete | Reading::Closed => Step {
-                consumed: 0,
-                event: Event::Blocked,
-            },
+            Reading::Complete | Reading::Closed => Step::later(0),
         };
         debug_assert!(step.consumed <= input.len());
         step
@@ -186,10 +181,7 @@ impl Conn {
                 // A lone carriage return begins an empty line, not a head.
                 let seen = if head == b"\r" { 0 } else { head.len() as u32 };
                 self.reading = Reading::Head { seen, skipped };
-                return Step {
-                    consumed: start,
-                    event: Event::NeedMore,
-                };
+                return Step::more(start);
             }
             Err(error) => Err(error),
         };
@@ -197,15 +189,13 @@ impl Conn {
             Ok(framing) => {
                 let end = start + table.head_bytes();
                 self.begin(&framing, table);
-                Step {
-                    consumed: end,
-                    event: Event::Head(RequestHead {
-                        range: start..end,
-                        body: framing.body,
-                        expect_continue: framing.expect_continue,
-                        upgrade: framing.upgrade,
-                    }),
-                }
+                let head = RequestHead {
+                    range: start..end,
+                    body: framing.body,
+                    expect_continue: framing.expect_continue,
+                    upgrade: framing.upgrade,
+                };
+                Step::event(end, Event::Head(head))
             }
             Err(error) => self.refuse(start, error),
         }
@@ -238,16 +228,16 @@ impl Conn {
             unreachable!("called within a body");
         };
         let mut consumed = 0;
-        let event = loop {
+        let next = loop {
             match decoder.decode(limits, &input[consumed..]) {
                 Ok((used, Decoded::Data(_))) if self.is_abandoned => consumed += used,
                 Ok((used, decoded)) => {
                     consumed += used;
                     break match decoded {
-                        Decoded::NeedMore => Event::NeedMore,
-                        Decoded::Data(range) => Event::Data(range),
-                        Decoded::Trailers(trailers) => Event::Trailers(trailers),
-                        Decoded::End => Event::End,
+                        Decoded::NeedMore => step::Next::More,
+                        Decoded::Data(range) => step::Next::Event(Event::Data(range)),
+                        Decoded::Trailers(trailers) => step::Next::Event(Event::Trailers(trailers)),
+                        Decoded::End => step::Next::Event(Event::End),
                     };
                 }
                 Err(error) => return self.refuse(consumed, error),
@@ -260,19 +250,17 @@ impl Conn {
         if consumed > 0 {
             self.expectation = Expectation::None;
         }
-        if matches!(event, Event::End | Event::Trailers(_)) {
+        let ended = |event: &Event| matches!(event, Event::End | Event::Trailers(_));
+        if matches!(&next, step::Next::Event(event) if ended(event)) {
             self.reading = Reading::Complete;
         }
-        Step { consumed, event }
+        Step { consumed, next }
     }
 
     #[cold]
     fn refuse(&mut self, consumed: usize, error: ParseError) -> Step {
         self.reading = Reading::Closed;
-        Step {
-            consumed,
-            event: Event::Error(error),
-        }
+        Step::event(consumed, Event::Error(error))
     }
 
     // What is due.

@@ -246,11 +246,15 @@ mod tests {
 
     use super::super::{Conn, Event, H1Limits, HeadTable};
     use super::*;
+    use crate::proto::step;
 
     fn line(head: &str) -> RequestLine {
         let mut table = HeadTable::new(100);
         let step = Conn::new().handle_input(&H1Limits::default(), head.as_bytes(), &mut table);
-        assert!(matches!(step.event, Event::Head(_)), "{head:?}: {step:?}");
+        assert!(
+            matches!(step.next, step::Next::Event(Event::Head(_))),
+            "{head:?}: {step:?}"
+        );
         table.line()
     }
 

@@ -77,24 +77,14 @@ impl Default for H1Limits {
     }
 }
 
-/// What [`Conn::handle_input`] made of the input.
-#[derive(Debug)]
-pub struct Step {
-    /// How much of the input is done with. The rest is to be presented again, at once unless the
-    /// event says otherwise.
-    pub consumed: usize,
-    /// What it meant.
-    pub event: Event,
-}
+/// What [`Conn::handle_input`] made of the input: an event; [`more`](super::Step::more) if nothing can be made
+/// of the rest until more is behind it; [`later`](super::Step::later) if a response is unfinished, or nothing
+/// more is read from this peer: the rest is to be presented after [`Conn::after_response`].
+pub type Step = super::Step<Event>;
 
 /// What the peer has said. Ranges count from the start of the input given.
 #[derive(Debug)]
 pub enum Event {
-    /// Nothing more can be made of this input; present the rest with more behind it.
-    NeedMore,
-    /// A response is unfinished, or nothing more is read from this peer; present the rest after
-    /// [`Conn::after_response`].
-    Blocked,
     /// A request begins.
     Head(RequestHead),
     /// A part of its body, never empty.
@@ -107,6 +97,9 @@ pub enum Event {
     /// [`Conn::respond_error`]; one of the body ([`ParseError::is_body`]) belongs to the body's
     /// reader, and the response may still be given.
     Error(ParseError),
+    /// The peer has ended its side within a body, or behind a request that is not answered. Never said of
+    /// input: it is what the protocol makes of [`Conn::handle_eof`].
+    PeerEnded(Eof),
 }
 
 /// What the machine knows of a request; the rest is in the [`HeadTable`].

@@ -1,4 +1,5 @@
-//! HTTP/1.1 as a [`ProtocolHandler`]: the same machine that serves services, for whoever owns the loop.
+//! HTTP/1.1 for whoever owns the loop: the protocol that serves services, [`Http1`], with the clock and the
+//! answers that are theirs.
 //!
 //! Keeps connections in step (one response for each request, in order) and to the same limits and timeouts;
 //! leaves everything else to who is told.
@@ -19,10 +20,8 @@ use crate::error::BodyError;
 use crate::limits::Limits;
 use crate::message::{HttpRequest, ResponseBody, ZeroResponse};
 use crate::proto::date::DateCache;
-use crate::proto::h1::{
-    self, BodyKind, Eof, Event, H1Limits, HeadTable, ParseError, RequestHead, RequestLine,
-};
-use crate::protocol::{Opening, ProtocolHandler, Step, Wire};
+use crate::proto::h1::{self, BodyKind, Eof, Event, ParseError, RequestHead, RequestLine};
+use crate::protocol::{Http1, Next, Opening, ProtocolHandler, Step, Wire};
 
 /// What a peer has said over HTTP/1.1. Ranges count from the start of the input that was shown.
 #[derive(Debug)]
@@ -50,22 +49,21 @@ pub enum HttpEvent {
     HalfClosed,
 }
 
-/// HTTP/1.1 over the connections of one shard.
-pub struct Http1 {
-    limits: H1Limits,
+/// Requests and responses over the connections of one raw shard.
+pub struct RawHttp {
+    http1: Http1,
     head_timeout: Option<Duration>,
     keep_alive_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
     body_rate_min: u32,
     requests_max: Option<u32>,
-    table: HeadTable,
     date: DateCache,
     /// Where a sink leaves header maps; responses of the server's own kind have none.
     maps: Vec<HeaderMap>,
 }
 
 /// One connection.
-pub struct Http1Conn {
+pub struct RawHttpConn {
     h1: h1::Conn,
     peer_addr: SocketAddr,
     waits_for: WaitsFor,
@@ -110,17 +108,16 @@ impl std::fmt::Display for RespondError {
 
 impl std::error::Error for RespondError {}
 
-impl Http1 {
+impl RawHttp {
     pub(crate) fn new(limits: &Limits) -> Self {
         let time = |ns: Option<u64>| ns.map(Duration::from_nanos);
-        Http1 {
-            limits: h1_limits(limits),
+        RawHttp {
+            http1: Http1::new(limits),
             head_timeout: time(limits.head_timeout_ns),
             keep_alive_timeout: time(limits.keep_alive_timeout_ns),
             body_timeout: time(limits.body_timeout_ns),
             body_rate_min: limits.body_rate_min,
             requests_max: limits.requests_per_connection_max,
-            table: HeadTable::new(limits.headers_max),
             date: DateCache::new(),
             maps: Vec::new(),
         }
@@ -129,7 +126,7 @@ impl Http1 {
     /// Answers the present request of a connection.
     pub(crate) fn respond(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         response: ZeroResponse,
         wire: &mut Wire<'_>,
     ) -> Result<(), RespondError> {
@@ -156,13 +153,14 @@ impl Http1 {
 
     fn with_sink<T>(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         wire: &mut Wire<'_>,
         with: impl FnOnce(&mut ShardSink<'_>) -> Result<T, ()>,
     ) -> Result<T, ()> {
         self.date.update(wire.now.unix_s);
         let window = wire.window_bytes.saturating_sub(wire.sending_bytes);
-        let (h1, begun, out) = (&mut conn.h1, &mut *wire.begun, &mut *wire.out);
+        let (out, begun) = wire.staged();
+        let h1 = &mut conn.h1;
         let (date, maps) = (&self.date, &mut self.maps);
         let mut sink = ShardSink::new::<NoService>(h1, begun, out, date, maps, window);
         let done = with(&mut sink);
@@ -173,7 +171,7 @@ impl Http1 {
     }
 
     /// Sends a body that is not all there, as far as there is room and it comes.
-    fn start_sending(&mut self, conn: &mut Http1Conn, body: ResponseBody, wire: &mut Wire<'_>) {
+    fn start_sending(&mut self, conn: &mut RawHttpConn, body: ResponseBody, wire: &mut Wire<'_>) {
         let mut driver = Box::pin(Driver::<NoService>::idle());
         let waker = wire.waker();
         let mut cx = Context::from_waker(&waker);
@@ -183,7 +181,7 @@ impl Http1 {
         self.after_poll(conn, driver, polled, wire);
     }
 
-    fn go_on_sending(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+    fn go_on_sending(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
         let Some(mut driver) = conn.sending.take() else {
             return;
         };
@@ -195,7 +193,7 @@ impl Http1 {
 
     fn after_poll(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         driver: Pin<Box<Driver<NoService>>>,
         polled: Result<Poll<Ended>, ()>,
         wire: &mut Wire<'_>,
@@ -210,15 +208,16 @@ impl Http1 {
             Ok(Poll::Ready(Ended::Complete)) => self.response_done(conn, wire),
             // What has gone out of it stays; the end tells that it is not whole.
             Ok(Poll::Ready(_)) | Err(()) => {
-                if let Some(begun) = wire.begun.take() {
-                    wire.out.rewind(begun);
+                let (out, begun) = wire.staged();
+                if let Some(begun) = begun.take() {
+                    out.rewind(begun);
                 }
                 wire.close_graceful();
             }
         }
     }
 
-    fn response_done(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+    fn response_done(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
         *wire.begun = None;
         match conn.h1.after_response() {
             h1::Next::Keep => {
@@ -232,13 +231,13 @@ impl Http1 {
 
     fn handle_head(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         head: RequestHead,
         input: &[u8],
         consumed: usize,
         wire: &mut Wire<'_>,
     ) -> Step<HttpEvent> {
-        let line = self.table.line();
+        let line = self.http1.table.line();
         if !line.has_valid_target(&input[head.range.clone()]) {
             return self.refuse(conn, ParseError::Target, input, wire);
         }
@@ -258,7 +257,7 @@ impl Http1 {
                 if bytes > 0 {
                     // The machine counts what is shown here, behind the head.
                     for input in [&rest[..bytes], &[]] {
-                        conn.h1.handle_input(&self.limits, input, &mut self.table);
+                        self.http1.handle_input(&mut conn.h1, input, wire);
                     }
                     debug_assert!(conn.h1.request_complete());
                 }
@@ -277,7 +276,7 @@ impl Http1 {
     }
 
     #[cold]
-    fn expect_body(&mut self, conn: &mut Http1Conn, asks: bool, wire: &mut Wire<'_>) {
+    fn expect_body(&mut self, conn: &mut RawHttpConn, asks: bool, wire: &mut Wire<'_>) {
         conn.waits_for = WaitsFor::Body;
         conn.span_bytes = 0;
         wire.set_timeout(self.body_timeout);
@@ -287,7 +286,7 @@ impl Http1 {
         }
     }
 
-    fn wait_for_nothing(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
+    fn wait_for_nothing(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
         if conn.waits_for != WaitsFor::Nothing {
             conn.waits_for = WaitsFor::Nothing;
             wire.set_timeout(None);
@@ -298,7 +297,7 @@ impl Http1 {
     #[cold]
     fn refuse(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         error: ParseError,
         input: &[u8],
         wire: &mut Wire<'_>,
@@ -309,14 +308,15 @@ impl Http1 {
         }
         if conn.sending.is_none() {
             self.date.update(wire.now.unix_s);
-            conn.h1.respond_error(error, &self.date, wire.out);
+            let (out, _) = wire.staged();
+            conn.h1.respond_error(error, &self.date, out);
         }
         wire.close_graceful();
         Step::more(input.len())
     }
 
     /// The rate of a body is judged: the peer is cut if it sent too little.
-    fn judge_body(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+    fn judge_body(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         let span = self.body_timeout?;
         let least_bytes = u128::from(self.body_rate_min) * span.as_nanos() / 1_000_000_000;
         let bytes = std::mem::take(&mut conn.span_bytes);
@@ -327,18 +327,6 @@ impl Http1 {
         conn.waits_for = WaitsFor::Nothing;
         conn.h1.close_after_response();
         Some(HttpEvent::BodyFailed(BodyError::TooSlow))
-    }
-}
-
-fn h1_limits(limits: &Limits) -> H1Limits {
-    H1Limits {
-        head_bytes_max: limits.head_bytes_max,
-        headers_max: limits.headers_max,
-        uri_bytes_max: limits.uri_bytes_max,
-        chunk_extension_bytes_max: limits.chunk_extension_bytes_max,
-        trailer_bytes_max: limits.trailer_bytes_max,
-        trailers_max: limits.trailers_max,
-        conformance: limits.conformance,
     }
 }
 
@@ -353,14 +341,14 @@ pub(crate) fn request_in<'a>(
     HttpRequest::new(&input[head], line, &input[body], peer_addr)
 }
 
-impl ProtocolHandler for Http1 {
-    type Conn = Http1Conn;
+impl ProtocolHandler for RawHttp {
+    type Conn = RawHttpConn;
     type Event = HttpEvent;
     type Order = ZeroResponse;
 
-    fn open(&mut self, opening: &Opening, wire: &mut Wire<'_>) -> Http1Conn {
+    fn open(&mut self, opening: &Opening, wire: &mut Wire<'_>) -> RawHttpConn {
         wire.set_timeout(self.head_timeout);
-        Http1Conn {
+        RawHttpConn {
             h1: h1::Conn::new(),
             peer_addr: opening.peer_addr,
             waits_for: WaitsFor::Head,
@@ -372,7 +360,7 @@ impl ProtocolHandler for Http1 {
 
     fn handle_input(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         input: &[u8],
         wire: &mut Wire<'_>,
     ) -> Step<HttpEvent> {
@@ -381,17 +369,19 @@ impl ProtocolHandler for Http1 {
             wire.notify_room();
             return Step::later(0);
         }
-        let step = conn.h1.handle_input(&self.limits, input, &mut self.table);
-        let consumed = step.consumed;
-        match step.event {
-            Event::NeedMore => {
+        let Step { consumed, next } = self.http1.handle_input(&mut conn.h1, input, wire);
+        let event = match next {
+            Next::Event(event) => event,
+            Next::Later => return Step::later(consumed),
+            Next::More => {
                 if conn.waits_for == WaitsFor::Request && consumed < input.len() {
                     conn.waits_for = WaitsFor::Head;
                     wire.set_timeout(self.head_timeout);
                 }
-                Step::more(consumed)
+                return Step::more(consumed);
             }
-            Event::Blocked => Step::later(consumed),
+        };
+        match event {
             Event::Head(head) => self.handle_head(conn, head, input, consumed, wire),
             Event::Data(range) => {
                 conn.span_bytes += range.len() as u64;
@@ -406,38 +396,38 @@ impl ProtocolHandler for Http1 {
                 Step::event(consumed, HttpEvent::BodyEnd(None))
             }
             Event::Error(error) => self.refuse(conn, error, input, wire),
+            Event::PeerEnded(_) => unreachable!("said of the end, not of input"),
         }
     }
 
-    fn handle_eof(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
-        match conn.h1.handle_eof() {
-            Eof::Idle | Eof::MidHead => wire.close_graceful(),
-            // It may still be answered, and closes then.
-            Eof::AfterRequest => return Some(HttpEvent::HalfClosed),
-            Eof::MidBody => {
+    fn handle_eof(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        let ended = self.http1.handle_eof(&mut conn.h1, wire)?;
+        Some(match ended {
+            Event::PeerEnded(Eof::MidBody) => {
                 self.wait_for_nothing(conn, wire);
-                return Some(HttpEvent::BodyFailed(BodyError::Incomplete));
+                HttpEvent::BodyFailed(BodyError::Incomplete)
             }
-        }
-        None
+            // It may still be answered, and closes then.
+            _ => HttpEvent::HalfClosed,
+        })
     }
 
-    fn handle_room(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+    fn handle_room(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         self.go_on_sending(conn, wire);
         wire.look_again();
         None
     }
 
-    fn handle_wake(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+    fn handle_wake(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         self.go_on_sending(conn, wire);
         None
     }
 
-    fn handle_flush(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) {
-        conn.h1.poll_continue(wire.out);
+    fn handle_flush(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
+        self.http1.handle_flush(&mut conn.h1, wire);
     }
 
-    fn handle_timeout(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+    fn handle_timeout(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         match conn.waits_for {
             WaitsFor::Nothing => {}
             WaitsFor::Body => return self.judge_body(conn, wire),
@@ -447,10 +437,11 @@ impl ProtocolHandler for Http1 {
             WaitsFor::Head => {
                 // Whoever has not sent a byte would take the answer for its first request's.
                 let has_begun = !conn.h1.is_idle();
-                if has_begun && self.limits.conformance == Conformance::Strict {
+                if has_begun && self.http1.limits.conformance == Conformance::Strict {
                     self.date.update(wire.now.unix_s);
                     let status = http::StatusCode::REQUEST_TIMEOUT;
-                    conn.h1.turn_away(status, &self.date, wire.out);
+                    let (out, _) = wire.staged();
+                    conn.h1.turn_away(status, &self.date, out);
                 }
                 wire.close_graceful();
             }
@@ -458,8 +449,8 @@ impl ProtocolHandler for Http1 {
         None
     }
 
-    fn handle_drain(&mut self, conn: &mut Http1Conn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
-        conn.h1.close_after_response();
+    fn handle_drain(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        self.http1.handle_drain(&mut conn.h1, wire);
         if matches!(conn.waits_for, WaitsFor::Request | WaitsFor::Head) {
             wire.close_graceful();
         }
@@ -469,7 +460,7 @@ impl ProtocolHandler for Http1 {
     /// Too late for a request is too late: what comes out of turn is dropped.
     fn handle_order(
         &mut self,
-        conn: &mut Http1Conn,
+        conn: &mut RawHttpConn,
         response: ZeroResponse,
         wire: &mut Wire<'_>,
     ) -> Option<HttpEvent> {

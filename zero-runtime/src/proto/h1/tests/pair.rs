@@ -10,6 +10,7 @@ use crate::proto::h1::{
     BodyKind, BodyLength, Conn, Event, H1Limits, HeadTable, NameTable, Next, ParseError,
     RespondError, SendBody, blank_head, fill_head,
 };
+use crate::proto::step;
 
 pub(super) const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
@@ -107,7 +108,7 @@ impl Pair {
             let step = self
                 .conn
                 .handle_input(&self.limits, &input, &mut self.table);
-            let goes_on = self.note(step.event, &input);
+            let goes_on = self.note(step.next, &input);
             self.input = input[step.consumed..].to_vec();
             if !goes_on {
                 return;
@@ -115,9 +116,11 @@ impl Pair {
         }
     }
 
-    fn note(&mut self, event: Event, input: &[u8]) -> bool {
+    fn note(&mut self, next: step::Next<Event>, input: &[u8]) -> bool {
+        let step::Next::Event(event) = next else {
+            return false;
+        };
         let said = match event {
-            Event::NeedMore | Event::Blocked => return false,
             Event::Head(head) => {
                 let bytes = Bytes::copy_from_slice(&input[head.range]);
                 let mut parts = blank_head();
@@ -157,6 +160,7 @@ impl Pair {
                 }
                 Said::Error(error)
             }
+            Event::PeerEnded(_) => unreachable!("never said of input"),
         };
         self.said.push(said);
         true

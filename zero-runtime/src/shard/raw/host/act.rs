@@ -1,17 +1,15 @@
 //! What a protocol, or the owner of the loop, does to a connection.
 
-use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockAddr, SockRef};
 
 use super::super::super::Shard;
 use super::super::super::conn::{Conn, ReadWait, State};
+use super::super::super::lend::Lender;
 use super::super::{NoService, Note};
 use super::{ConnStats, Host, Peer};
-use crate::bridge::inbox::ConnSignal;
 use crate::lifecycle::Phase;
 use crate::protocol::{Asked, ConnId, DisconnectReason, Ending, ProtocolHandler, Wire};
 use crate::ring::Ring;
@@ -68,33 +66,23 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
         if conn.state != State::Open {
             return None;
         }
-        let mut out = outbox.take(conn);
-        let had = out.len();
-        let mut asked = Asked::NOTHING;
+        let staged =
+            |conn: &Conn<R::Socket, NoService>| conn.out.as_ref().map_or(0, |out| out.len());
+        let had = staged(conn);
         let peer = self.peers.get_mut(key.index as usize);
         let peer = peer.and_then(Option::as_mut);
         let peer = peer.filter(|peer| peer.key == key);
-        let signal = RefCell::new(&mut conn.signal);
-        let signal = || -> Arc<ConnSignal> {
-            let mut signal = signal.borrow_mut();
-            signal
-                .get_or_insert_with(|| ConnSignal::new(key, inbox.clone()))
-                .clone()
-        };
-        let mut wire = Wire {
-            out: &mut out,
-            begun: &mut conn.begun,
-            sending_bytes: conn.sending_bytes,
+        let can_write = peer.as_ref().is_none_or(|peer| !peer.ends_write);
+        let lender = Lender {
+            outbox,
+            inbox,
             window_bytes: limits.response_window_bytes,
             now: *now,
-            can_write: peer.as_ref().is_none_or(|peer| !peer.ends_write),
-            asked: &mut asked,
-            signal: &signal,
         };
-        let value = act(&mut self.handler, peer, &mut wire);
+        let handler = &mut self.handler;
+        let (value, asked) = conn.lend(key, lender, can_write, |_, wire| act(handler, peer, wire));
         // What was staged may have been taken back.
-        let written = out.len().saturating_sub(had);
-        outbox.put(key, conn, out);
+        let written = staged(conn).saturating_sub(had);
         Some((value, asked, written))
     }
 
