@@ -72,7 +72,8 @@ pub struct Config {
     /// Most fields of a trailer section; more are an error of the body. Default 100, as hyper's.
     pub trailers_max: usize,
     /// With more bytes than this of requests behind the one being answered, the connection is not read
-    /// until that one is done. Default 64 KiB.
+    /// until that one is done. Default 64 KiB; less than 4 KiB counts as 4 KiB, since a whole batch may be
+    /// there before anybody looks.
     pub pipelined_bytes_max: usize,
     /// What becomes of a handler whose client goes away. Default [`Disconnect::Cancel`].
     pub disconnect: Disconnect,
@@ -126,7 +127,8 @@ pub struct Config {
     /// requests to the workers. Half of it is what a first poll on a worker may take to count towards
     /// the shard. Default 200 us.
     pub inline_poll_max: Duration,
-    /// With [`Dispatch::Adaptive`]: so many such polls in a row bring a class to the shard. Default 16.
+    /// With [`Dispatch::Adaptive`]: so many such polls in a row bring a class to the shard. Default 16,
+    /// at least 1.
     pub inline_streak: u32,
     /// What a shard without work does until there is some. Default [`Wakeup::Adaptive`].
     pub wakeup: Wakeup,

@@ -40,6 +40,7 @@ impl Config {
         assert!(!cores.is_empty());
         check!(self, connections_max, CONNECTIONS);
         check!(self, backlog, BACKLOG);
+        check!(self, inline_streak, INLINE_STREAK);
         check!(self, recv_buffers, RECV_BUFFERS);
         power_of_two("recv_buffers", self.recv_buffers)?;
         check!(self, recv_buffer_bytes, RECV_BUFFER_BYTES);
@@ -483,6 +484,8 @@ const CONNECTIONS: RangeInclusive<usize> = 1..=1 << 24;
 const SHARDS: RangeInclusive<usize> = 1..=1024;
 /// Likewise; workers that block may outnumber cores.
 const WORKERS: RangeInclusive<usize> = 1..=4096;
+/// Without a single poll even a class that is always slow would come to the shard.
+const INLINE_STREAK: RangeInclusive<u32> = 1..=u32::MAX;
 /// What `listen` takes.
 const BACKLOG: RangeInclusive<u32> = 1..=i32::MAX as u32;
 /// At the top the kernel's limit for one ring of provided buffers.
@@ -578,6 +581,7 @@ mod tests {
             Config::default().pipelined_bytes_max(0),
             Config::default().request_window_bytes(0),
             Config::default().response_window_bytes(0),
+            Config::default().inline_streak(0),
         ];
         for config in zeros {
             assert!(refusal(config).contains("too small"));
