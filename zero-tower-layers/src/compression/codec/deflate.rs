@@ -50,6 +50,8 @@ impl Deflate {
             Verb::Finish => FlushCompress::Finish,
         };
         let before = (self.compress.total_in(), self.compress.total_out());
+        // Until the end is seen: an error, too, leaves something behind.
+        self.is_clean = false;
         let status = self.compress.compress(input, output, flush)?;
         let read = (self.compress.total_in() - before.0) as usize;
         let written = (self.compress.total_out() - before.1) as usize;
