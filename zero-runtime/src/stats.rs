@@ -59,7 +59,7 @@ counters! {
     connections_accepted,
     /// Connections that a shard accepted and left to another one, which had fewer.
     connections_given,
-    /// Connections open now; the one number here that also goes down.
+    /// Connections open now: goes down, too.
     connections_open,
     /// Request heads parsed.
     requests,

@@ -1,6 +1,9 @@
 //! Connections that all come to one shard are spread over all of them. How shards serve them is others'
 //! business, so one mode will do: the one in which handlers can tell their shard.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::get;
 
@@ -25,6 +28,8 @@ on_shards![
     without_balance_it_can,
     connections_of_a_shared_queue_are_spread,
     who_comes_while_the_server_ends_is_answered,
+    every_place_is_of_use,
+    a_shard_that_is_held_up_is_given_no_more,
 ];
 
 /// Tells the thread it is called on: a shard's.
@@ -68,6 +73,56 @@ mod cases {
             let open = open_by_shard(&server);
             open[0].abs_diff(open[1]) <= 8
         });
+    }
+
+    pub(super) fn every_place_is_of_use(mode: Mode) {
+        let config = mode.config().connections_max(40).keep_alive_timeout(None);
+        let server = mode.serve_with(config, app());
+        // None of them is idle, so that none is let go: half a request is behind the first.
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..40 {
+            let mut client = server.connect();
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n");
+            assert_eq!(client.response().status, 200);
+            clients.push(client);
+        }
+        assert_eq!(open_by_shard(&server), [20, 20]);
+    }
+
+    pub(super) fn a_shard_that_is_held_up_is_given_no_more(mode: Mode) {
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let hold = async move || {
+            let _ = held.lock().unwrap().recv();
+        };
+        let server = mode.serve(app().route("/hold", get(hold)));
+        // One shard has many and the other one, so that what comes to the first is better the other's.
+        let mut all: Vec<Client> = (0..60).map(|_| server.connect()).collect();
+        let mut last = None;
+        for mut client in std::mem::take(&mut all) {
+            match client.get("/").text() {
+                "zero-shard-0" => all.push(client),
+                _ => last = Some(client),
+            }
+        }
+        let mut last = last.expect("some of sixty come to each");
+        eventually("the other has one left", || open_by_shard(&server)[1] == 1);
+        last.send_get("/hold");
+        let given = || server.stats().connections_given;
+        let at_first = given();
+        eventually("one was given to it", || {
+            all.push(server.connect());
+            std::thread::sleep(Duration::from_millis(5));
+            given() > at_first
+        });
+        let before = given();
+        for _ in 0..50 {
+            all.push(server.connect());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let after = given();
+        drop(free);
+        assert_eq!(after, before, "more were given to it");
     }
 
     pub(super) fn without_balance_it_can(mode: Mode) {

@@ -74,8 +74,8 @@ impl Inbox {
     }
 
     /// Leaves a connection that was accepted elsewhere to this shard; it comes back if that takes none in.
-    pub(crate) fn hand_over(&self, arrival: Arrival) -> Result<(), Arrival> {
-        if self.arrivals.push(arrival)? {
+    pub(crate) fn hand_over(&self, arrival: Arrival, now_ns: u64) -> Result<(), Arrival> {
+        if self.arrivals.push(arrival, now_ns)? {
             self.wakeup.wake();
         }
         Ok(())

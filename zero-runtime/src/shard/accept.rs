@@ -143,8 +143,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.neighbours.len() < 2 || self.phase != Phase::Running {
             return None;
         }
-        let loads = self.neighbours.iter().map(|inbox| inbox.arrivals().load());
-        let to = arrivals::choose(self.places_taken(), loads)?;
+        let others = self.neighbours.iter().enumerate().filter(|(_, inbox)| {
+            !Arc::ptr_eq(inbox, &self.inbox) && !inbox.arrivals().is_deaf(self.now.mono_ns)
+        });
+        let loads = others.map(|(index, inbox)| (index, inbox.arrivals().load()));
+        let most = self.limits.connections_max;
+        let to = arrivals::choose(self.places_taken(), most, loads)?;
         Some(self.neighbours[to].clone())
     }
 
@@ -157,11 +161,25 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             listener: listener.0,
             socket,
         };
-        match neighbour.hand_over(arrival) {
+        match neighbour.hand_over(arrival, self.now.mono_ns) {
             Ok(()) => self.counters.connections_given.increment(),
             // It is about to end, as this one will be told.
             Err(arrival) => self.take_in(arrival),
         }
+    }
+
+    /// Those who wait for a place here are handed to shards that have one by now.
+    pub(super) fn share_waiting(&mut self) {
+        // Once each: who is refused, by a shard that is about to end, waits here again.
+        for _ in 0..self.listeners.waiting.len() {
+            let Some(neighbour) = self.less_loaded() else {
+                break;
+            };
+            if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
+                self.hand_to(neighbour, listener, socket);
+            }
+        }
+        self.tell_load();
     }
 
     /// Tells the other shards how many connections this one has.

@@ -323,6 +323,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     #[cold]
     fn sweep(&mut self) {
         let now_ns = self.now.mono_ns;
+        self.share_waiting();
         let need = self.need();
         self.load.sweep_at_ns = match need.is_met() && self.load.buffers.level() == Level::Healthy {
             true => NEVER,
