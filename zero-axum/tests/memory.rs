@@ -18,7 +18,11 @@ use support::{Mode, Server, in_every_mode};
 
 const MIB: usize = 1 << 20;
 
-in_every_mode![a_server_starts_small, the_printed_sum_holds,];
+in_every_mode![
+    a_server_starts_small,
+    the_printed_sum_holds,
+    uploads_that_stall_are_within_the_sum,
+];
 
 fn a_server_starts_small(mode: Mode) {
     let mut server = ChildServer::start("child_as_it_comes", mode, &[]);
@@ -75,6 +79,39 @@ fn the_printed_sum_holds(mode: Mode) {
     assert!(server.count("overload_criticals") > 0);
 }
 
+/// Handlers that take all there is wait for more: what is held is room for that alone.
+fn uploads_that_stall_are_within_the_sum(mode: Mode) {
+    if !mode.is_io_uring() {
+        return;
+    }
+    let mut server = ChildServer::start("child_with_few_buffers", mode, &[]);
+    let before = server.resident_bytes();
+    let sum: usize = server.ask("sum").parse().unwrap();
+    let mut clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| Client::connect(server.addr))
+        .collect();
+    for client in &mut clients {
+        client.send("POST /taken HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n");
+    }
+    let mut most = 0;
+    let mut held = 0;
+    for _ in 0..6 {
+        for client in &mut clients {
+            client.send(vec![b'x'; 256 * 1024]);
+        }
+        most = most.max(server.resident_bytes());
+        held = held.max(server.count("buffered_bytes"));
+    }
+    let used = most - before;
+    println!("{} KiB were used of {} KiB", used >> 10, sum >> 10);
+    assert!(used <= sum, "{used} bytes are resident, the sum is {sum}");
+    assert!(held > 0, "room for what is to come counts for nothing");
+    // They are all served still.
+    let last = clients.last_mut().unwrap();
+    last.send(vec![b'x'; 100_000_000 - 6 * 256 * 1024]);
+    assert_eq!(last.response().text(), "100000000");
+}
+
 const CONNECTIONS: usize = 450;
 
 #[test]
@@ -99,6 +136,7 @@ fn app() -> Router {
         .route("/", get(|| async { "hello" }))
         .route("/endless", get(endless))
         .route("/held", post(held))
+        .route("/taken", post(taken))
 }
 
 async fn endless() -> Body {
@@ -111,4 +149,14 @@ async fn held(body: Body) -> &'static str {
     std::future::pending::<()>().await;
     drop(body);
     "never"
+}
+
+/// Drops each piece of its body as it comes.
+async fn taken(body: Body) -> String {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(Ok(piece)) = pieces.next().await {
+        bytes += piece.len();
+    }
+    bytes.to_string()
 }

@@ -27,6 +27,13 @@ pub struct Marks {
     pub drain: u8,
 }
 
+impl Marks {
+    /// Where [`Level::Warning`] begins when there may be `max` of something.
+    pub fn warning_at(self, max: u64) -> u64 {
+        part_of(max, self.warning)
+    }
+}
+
 /// A level is left only when use is so many percent below its mark: what was shed to get there is not
 /// to come back at once.
 pub const GAP_PERCENT: u8 = 5;

@@ -16,6 +16,7 @@ use crate::bridge::request_body::BodySender;
 use crate::driver::Driver;
 use crate::error::BoxError;
 use crate::limits::{SPARE_CARRIES_MAX, SPARE_CARRY_BYTES_MAX};
+use crate::overload::Windows;
 use crate::pool::arena::Arena;
 use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::{Mark, WriteBuf};
@@ -79,7 +80,7 @@ impl<H> Incoming<H> {
     /// Bytes of the body that lie here for the handler; what has come since the last turn aside.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Incoming::Parked(call) => call.body.len(),
+            Incoming::Parked(call) => call.body.held_bytes(),
             Incoming::Streaming { sender, .. } => sender.unread_bytes(),
             Incoming::Nothing | Incoming::Collecting(_) | Incoming::Skipping => 0,
         }
@@ -143,6 +144,10 @@ pub(super) struct BodySpan {
 /// A body of this size is large: receiving it where it will lie beats copying it there. In the tests
 /// smaller ones are, so that the simulation has many.
 const BULK_BYTES_MIN: u64 = if cfg!(test) { 1024 } else { 32 * 1024 };
+/// Room for a head before the large body that a connection is likely to send.
+const BULK_HEAD_BYTES: usize = 2 * 1024;
+/// A larger body is received in several pieces.
+const BULK_BYTES_MAX: usize = 256 * 1024;
 /// So many large bodies more than small ones make them usual, and so many count at most.
 const BULK_USUAL: u8 = 2;
 const BULK_USUAL_MAX: u8 = 4;
@@ -176,9 +181,11 @@ impl Bulk {
         self.is_usual
     }
 
-    /// How large the next is likely to be.
-    pub(super) fn bytes(self) -> u64 {
-        self.bytes
+    /// Room for the next with its head.
+    #[inline]
+    pub(super) fn room(self, windows: &Windows) -> usize {
+        let bytes_max = BULK_BYTES_MAX.min(windows.request_bytes);
+        BULK_HEAD_BYTES + self.bytes.min(bytes_max as u64) as usize
     }
 }
 
@@ -203,6 +210,8 @@ pub(super) struct Conn<K, S: HttpService> {
     /// Bytes of the send in flight.
     pub(super) sending_bytes: usize,
     pub(super) recv: Recv,
+    /// Bytes of memory that the kernel is to receive into, and nobody else.
+    pub(super) receiving_bytes: usize,
     /// The peer has ended its side.
     pub(super) read_closed: bool,
     /// Who has the connection when it leaves, if it may.
@@ -257,6 +266,7 @@ impl<K, S: HttpService> Conn<K, S> {
             begun: None,
             sending_bytes: 0,
             recv: Recv::Idle,
+            receiving_bytes: 0,
             read_closed: false,
             destination: None,
             deaf: false,
@@ -437,12 +447,12 @@ pub(super) enum Collected {
 }
 
 impl Collected {
-    /// Bytes that have come.
-    pub(super) fn len(&self) -> usize {
+    /// Bytes of memory it takes here.
+    pub(super) fn held_bytes(&self) -> usize {
         match self {
             Collected::Nothing | Collected::Lent => 0,
             Collected::Piece(bytes) => bytes.len(),
-            Collected::Pieces(bytes) => bytes.len(),
+            Collected::Pieces(bytes) => bytes.capacity(),
         }
     }
 
@@ -511,6 +521,11 @@ impl Collected {
         match self {
             Collected::Nothing | Collected::Lent => Bytes::new(),
             Collected::Piece(bytes) => bytes,
+            // What was made room for has not come: its reader may keep this for long.
+            Collected::Pieces(bytes) if bytes.len() < bytes.capacity() / 2 => {
+                copies::note(Copied::BodyGathered);
+                Bytes::copy_from_slice(&bytes)
+            }
             Collected::Pieces(bytes) => bytes.freeze(),
         }
     }
@@ -554,7 +569,7 @@ mod tests {
         assert!(!bulk.is_usual());
         bulk.note(200_000);
         assert!(bulk.is_usual());
-        assert_eq!(bulk.bytes(), 200_000);
+        assert_eq!(bulk.bytes, 200_000);
         bulk.note(0);
         assert!(bulk.is_usual());
         bulk.note(0);

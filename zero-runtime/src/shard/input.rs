@@ -39,11 +39,6 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Room for a head before the large body that a connection is likely to send.
-const BULK_HEAD_BYTES: usize = 2 * 1024;
-/// A larger body is received in several pieces.
-const BULK_BYTES_MAX: usize = 256 * 1024;
-
 /// Whether there may be more in the input for the machine.
 enum Progress {
     /// The next event may be had at once.
@@ -88,6 +83,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         };
         conn.recv = Recv::Idle;
+        conn.receiving_bytes = 0;
         if let Incoming::Parked(call) = &conn.incoming
             && matches!(call.body, Collected::Lent)
         {
@@ -124,8 +120,22 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         let expected = call.kind.length().unwrap_or(0) as usize;
+        if !self.load.can_hold_ahead(expected) {
+            return;
+        }
         if let Some(buf) = call.body.lend(expected) {
             conn.recv = Recv::Lent;
+            conn.receiving_bytes = buf.capacity();
+            self.ring.recv_into(key, &conn.socket, buf);
+        }
+    }
+
+    /// Receives into a buffer made for that.
+    pub(super) fn receive_into(&mut self, key: Key, bytes: usize) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            let buf = BytesMut::with_capacity(bytes);
+            conn.recv = Recv::Direct;
+            conn.receiving_bytes = buf.capacity();
             self.ring.recv_into(key, &conn.socket, buf);
         }
     }
@@ -193,17 +203,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
+        let bytes = conn.bulk.room(&self.load.windows);
         if conn.recv == Recv::Idle
+            && self.load.can_hold_ahead(bytes)
             && matches!(
                 conn.wanted_recv(&self.load.windows, &self.limits),
                 Want::Multishot
             )
         {
-            let bytes_max = BULK_BYTES_MAX.min(self.load.windows.request_bytes);
-            let bytes = conn.bulk.bytes().min(bytes_max as u64) as usize;
-            let buf = BytesMut::with_capacity(BULK_HEAD_BYTES + bytes);
-            conn.recv = Recv::Direct;
-            self.ring.recv_into(key, &conn.socket, buf);
+            self.receive_into(key, bytes);
         }
     }
 

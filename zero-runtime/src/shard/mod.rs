@@ -26,7 +26,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::HeaderMap;
 
 use self::accept::Listeners;
@@ -340,11 +339,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        match (
-            conn.recv,
-            conn.wanted_recv(&self.load.windows, &self.limits),
-        ) {
-            (Recv::Idle, Want::Multishot) if conn.bulk.is_usual() => {
+        // A buffer of its own is made for what is worth one, and while there is plenty.
+        let bulk_bytes = conn.bulk.room(&self.load.windows);
+        let is_bulk = conn.bulk.is_usual() && self.load.can_hold_ahead(bulk_bytes);
+        let wanted = match conn.wanted_recv(&self.load.windows, &self.limits) {
+            Want::Direct(bytes) if !self.load.can_hold_ahead(bytes) => Want::Multishot,
+            wanted => wanted,
+        };
+        match (conn.recv, wanted) {
+            (Recv::Idle, Want::Multishot) if is_bulk => {
                 conn.recv = Recv::Watching;
                 self.ring.watch(key, &conn.socket);
             }
@@ -352,10 +355,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 conn.recv = Recv::Multishot;
                 self.ring.arm_recv(key, &conn.socket);
             }
-            (Recv::Idle, Want::Direct(bytes)) => {
-                conn.recv = Recv::Direct;
-                let buf = BytesMut::with_capacity(bytes);
-                self.ring.recv_into(key, &conn.socket, buf);
+            (Recv::Idle, Want::Direct(bytes)) => self.receive_into(key, bytes),
+            // There is no more plenty: what comes shares the ring's buffers.
+            (Recv::Direct, Want::Multishot) if self.load.is_short() => {
+                conn.recv = Recv::Cancelling;
+                self.ring.cancel_recv(key);
             }
             (Recv::Multishot | Recv::Watching | Recv::Direct, Want::End) => {
                 conn.recv = Recv::Cancelling;
@@ -381,7 +385,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.ring.cancel_recv(key);
             }
             // Its requests have become large: the next is received otherwise.
-            (Recv::Multishot, Want::Multishot) if conn.bulk.is_usual() => {
+            (Recv::Multishot, Want::Multishot) if is_bulk => {
                 conn.recv = Recv::Cancelling;
                 self.ring.cancel_recv(key);
             }

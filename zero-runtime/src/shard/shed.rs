@@ -35,6 +35,8 @@ pub(super) struct Load {
     pub(super) keep_alive_ns: Option<u64>,
     /// Bytes that connections hold, sends in flight included.
     held_bytes: usize,
+    /// From so many on nothing is held ahead of need.
+    ahead_max: usize,
     /// Whoever waits is accepted now, however short buffers are.
     lets_in: bool,
     /// When connections are looked through next.
@@ -59,6 +61,7 @@ impl Load {
             windows: full,
             keep_alive_ns: limits.keep_alive_timeout_ns,
             held_bytes: 0,
+            ahead_max: limits.overload.warning_at(limits.buffered_bytes_max as u64) as usize,
             lets_in: false,
             sweep_at_ns: NEVER,
             looks: Vec::new(),
@@ -74,6 +77,19 @@ impl Load {
     /// Whether further connections would find no buffers.
     pub(super) fn refuses_connections(&self) -> bool {
         self.buffers.level() >= Level::Drain && !self.lets_in
+    }
+
+    /// Whether so much may be held for bytes that have not come: such buffers, which their peers may
+    /// leave empty for long, are to bring nobody into need.
+    #[inline]
+    pub(super) fn can_hold_ahead(&self, bytes: usize) -> bool {
+        self.held_bytes + bytes < self.ahead_max
+    }
+
+    /// Whether what is held ahead of need is to be given back.
+    #[inline]
+    pub(super) fn is_short(&self) -> bool {
+        self.buffers.level() >= Level::Critical
     }
 
     /// Takes a send in flight, or its end, into account.
@@ -196,7 +212,7 @@ impl<K, S: HttpService> Conn<K, S> {
             Incoming::Collecting(_) => self.body_span.bytes as usize,
             _ => self.incoming.held_bytes(),
         };
-        head + staged + self.carry.capacity() + collected
+        head + staged + self.carry.capacity() + collected + self.receiving_bytes
     }
 
     /// Whether it waits for its next request and nothing else.
