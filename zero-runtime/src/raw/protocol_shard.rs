@@ -19,7 +19,6 @@ use crate::ring::{listener, unix};
 use crate::server;
 use crate::shard::raw::{ConnStats, Host, HostSeed, Told};
 use crate::stats::{ShardCounters, Stats};
-use crate::sys::EventFd;
 
 /// One event of a [`ProtocolShard`].
 #[derive(Debug)]
@@ -96,24 +95,18 @@ impl<P: ProtocolHandler> ProtocolShard<P> {
 
     pub(super) fn with_limits(limits: Limits, handler: P) -> io::Result<Self> {
         server::require_io_uring()?;
-        let bell = Arc::new(EventFd::new()?);
-        let counters = Arc::new(ShardCounters::default());
+        let seed = HostSeed::new(limits.clone())?;
+        let counters = seed.counters.clone();
         let ring = Uring::new(UringConfig {
             listeners: Vec::new(),
             recv_buffers: limits.recv_buffers,
             recv_buffer_bytes: limits.recv_buffer_bytes,
             huge_pages: limits.huge_pages,
-            wakeup: bell.clone(),
+            wakeup: seed.bell.clone(),
             counters: counters.clone(),
         })?;
-        let seed = HostSeed {
-            limits: limits.clone(),
-            bell,
-            counters: counters.clone(),
-            local_addrs: Vec::new(),
-        };
         Ok(ProtocolShard {
-            host: Host::new(ring, seed, handler)?,
+            host: Host::new(ring, seed, handler),
             limits,
             counters,
         })

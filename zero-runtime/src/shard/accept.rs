@@ -217,7 +217,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         if self.is_full() {
             self.listeners.waiting.push_back((listener, socket));
-            self.load.place_is_wanted(self.now.mono_ns);
+            // Which connections of a raw shard are idle only its protocol knows: none is let go for another.
+            if !M::Service::IS_RAW {
+                self.load.place_is_wanted(self.now.mono_ns);
+            }
             if !self.listeners.full {
                 self.listeners.full = true;
                 self.counters.accept_paused_full.add(1);

@@ -59,6 +59,8 @@ pub(super) struct Answers {
     pub(super) continues: usize,
     /// May be told that its head came too late: it leaves half of one, or the server drains.
     pub(super) may_be_late: bool,
+    /// Bytes that were sent and are to come back, where that is all there is to it.
+    echo: Option<VecDeque<u8>>,
 }
 
 impl Answers {
@@ -73,6 +75,26 @@ impl Answers {
             may_close: false,
             continues: 0,
             may_be_late,
+            echo: None,
+        }
+    }
+
+    /// Of a server that sends back what it is sent.
+    pub(super) fn echoed() -> Self {
+        Answers {
+            echo: Some(VecDeque::new()),
+            ..Answers::new(false)
+        }
+    }
+
+    pub(super) fn are_echoed(&self) -> bool {
+        self.echo.is_some()
+    }
+
+    /// These bytes are about to be sent.
+    pub(super) fn expect_echo(&mut self, bytes: &[u8]) {
+        if let Some(echo) = &mut self.echo {
+            echo.extend(bytes);
         }
     }
 
@@ -82,7 +104,7 @@ impl Answers {
 
     /// Whether every answer has come.
     pub(super) fn are_complete(&self) -> bool {
-        self.expected.is_empty()
+        self.expected.is_empty() && self.echo.as_ref().is_none_or(VecDeque::is_empty)
     }
 
     /// Whether the connection may end behind the last answer or one to come.
@@ -92,6 +114,14 @@ impl Answers {
 
     /// Takes bytes from the server.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if let Some(echo) = &mut self.echo {
+            let is_next =
+                echo.len() >= bytes.len() && echo.drain(..bytes.len()).eq(bytes.iter().copied());
+            self.answered += 1;
+            return is_next
+                .then_some(())
+                .ok_or_else(|| "not what was sent".into());
+        }
         self.buf.extend_from_slice(bytes);
         let buf = std::mem::take(&mut self.buf);
         let mut rest = &buf[..];
@@ -300,7 +330,11 @@ impl Answers {
                 self.complete()?;
             }
         }
-        match self.state == State::Head && self.buf.is_empty() {
+        let is_whole = match self.echo.is_some() {
+            true => self.are_complete(),
+            false => self.state == State::Head && self.buf.is_empty(),
+        };
+        match is_whole {
             true => Ok(Stand::Between),
             false => Ok(Stand::Within),
         }

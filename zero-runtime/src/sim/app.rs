@@ -53,7 +53,7 @@ impl Tally {
 }
 
 impl Counted {
-    fn new(tally: &Arc<Tally>, place: Place) -> Self {
+    pub(super) fn new(tally: &Arc<Tally>, place: Place) -> Self {
         tally.alive[place as usize].fetch_add(1, Ordering::Relaxed);
         tally.ever[place as usize].fetch_add(1, Ordering::Relaxed);
         Counted(tally.clone(), place)

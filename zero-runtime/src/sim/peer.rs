@@ -3,7 +3,7 @@
 use super::answers::{Answers, Stand};
 use super::kernel::{End, Kernel, PeerRead};
 use super::rng::Rng;
-use super::script::{Act, Pace, Script};
+use super::script::{Act, Pace, Script, Talk};
 
 /// What a peer may know of the world when it acts.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,10 @@ impl Peer {
             number,
             sock: None,
             done: false,
-            answers: Answers::new(!script.strict),
+            answers: match script.talk {
+                Talk::Http => Answers::new(!script.strict),
+                Talk::Echo => Answers::echoed(),
+            },
             script,
             rng,
             writing: Vec::new(),
@@ -199,6 +202,10 @@ impl Peer {
         if moment.terminating || (moment.draining && end == End::Reset) {
             return Ok(());
         }
+        // Of a stream nobody can tell where it may be cut.
+        if moment.draining && self.answers.are_echoed() {
+            return Ok(());
+        }
         if end == End::Reset && !moment.lingers && self.answers.may_close_soon() {
             return Ok(());
         }
@@ -240,6 +247,7 @@ impl Peer {
                 if let Some(expect) = expect {
                     self.answers.expect(*expect);
                 }
+                self.answers.expect_echo(&bytes);
                 self.writing = bytes;
                 self.written = 0;
                 return true;
@@ -263,6 +271,7 @@ impl Peer {
             }
             Act::Fin => {
                 self.leaving = true;
+                self.answers.may_close |= self.answers.are_echoed();
                 kernel.peer_end(sock, End::Fin);
                 return true;
             }

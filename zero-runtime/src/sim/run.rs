@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::app::{Place, SimMake, SimService, Tally};
 use super::ring::SimRing;
 use super::rng::Rng;
+use super::script::Talk;
 use super::spawn::SimSpawn;
 use super::world::{SECOND_NS, Shared, World};
 use crate::bridge::crowd::Crowd;
@@ -76,7 +77,7 @@ impl Run {
             bell,
             lifecycle: lifecycle.clone(),
         };
-        let world = World::new(&mut rng, &limits, shared, verbose);
+        let world = World::new(&mut rng, &limits, shared, Talk::Http, verbose);
         world.kernel.trace.say(|| format!("{limits:?}"));
         let world = Rc::new(RefCell::new(world));
         let ring = SimRing::new(world.clone(), spawn.clone());
@@ -154,7 +155,7 @@ impl Run {
 }
 
 /// Lets every task that is left end by itself.
-fn end_tasks(spawn: &SimSpawn, mut now_ns: u64) {
+pub(super) fn end_tasks(spawn: &SimSpawn, mut now_ns: u64) {
     let until_ns = now_ns + 60 * SECOND_NS;
     while let Some(next_ns) = spawn.next_ns() {
         now_ns = now_ns.max(next_ns);
@@ -166,7 +167,7 @@ fn end_tasks(spawn: &SimSpawn, mut now_ns: u64) {
 }
 
 fn check_end(world: &World, tally: &Tally, stats: &Stats) {
-    let kernel = &world.kernel;
+    check_kernel(world, stats);
     for place in [
         Place::Service,
         Place::Handler,
@@ -175,6 +176,22 @@ fn check_end(world: &World, tally: &Tally, stats: &Stats) {
     ] {
         assert_eq!(tally.alive(place), 0, "{place:?} alive at the end");
     }
+    let rises = stats.overload_warnings + stats.overload_criticals + stats.overload_drains;
+    assert!(stats.overload_recoveries <= rises);
+    assert!(stats.responses <= stats.requests);
+    let answered: usize = world.peers.iter().map(|peer| peer.answers.answered).sum();
+    // A peer may have a whole answer, and be gone, before its handler is known to have ended.
+    let answers_max = stats.responses + stats.parse_errors + stats.handlers_cancelled;
+    assert!(
+        answered as u64 <= answers_max,
+        "{answered} answers: {stats:?}"
+    );
+    assert!(tally.ever(Place::Handler) as u64 <= stats.requests);
+}
+
+/// Every socket, buffer and place is home, whatever was spoken.
+pub(super) fn check_kernel(world: &World, stats: &Stats) {
+    let kernel = &world.kernel;
     assert!(
         kernel.is_quiet(),
         "something is in flight or open: {}",
@@ -188,21 +205,10 @@ fn check_end(world: &World, tally: &Tally, stats: &Stats) {
     assert!(kernel.listeners.iter().all(|listener| listener.closed));
     assert_eq!(stats.connections_open, 0);
     assert_eq!(stats.buffered_bytes, 0);
-    let rises = stats.overload_warnings + stats.overload_criticals + stats.overload_drains;
-    assert!(stats.overload_recoveries <= rises);
     // What is accepted while terminating is closed uncounted.
     assert!(stats.connections_accepted <= kernel.accepted);
     assert_eq!(stats.bytes_in, kernel.bytes_in);
     assert!(stats.bytes_out <= kernel.bytes_out);
-    assert!(stats.responses <= stats.requests);
-    let answered: usize = world.peers.iter().map(|peer| peer.answers.answered).sum();
-    // A peer may have a whole answer, and be gone, before its handler is known to have ended.
-    let answers_max = stats.responses + stats.parse_errors + stats.handlers_cancelled;
-    assert!(
-        answered as u64 <= answers_max,
-        "{answered} answers: {stats:?}"
-    );
-    assert!(tally.ever(Place::Handler) as u64 <= stats.requests);
 }
 
 /// Only the timer of a graceful shutdown would use it, and there is none here.
@@ -212,7 +218,7 @@ fn runtime() -> Arc<RuntimeRef> {
     RUNTIME.get_or_init(make).clone()
 }
 
-fn limits(rng: &mut Rng) -> Limits {
+pub(super) fn limits(rng: &mut Rng) -> Limits {
     let mut time = |low_ms, high_ms| Duration::from_millis(rng.range(low_ms, high_ms));
     let config = Config::default()
         .shards(1)

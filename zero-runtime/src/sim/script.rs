@@ -57,8 +57,17 @@ pub(super) enum Pace {
     Never,
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Talk {
+    Http,
+    /// Whatever is sent comes back.
+    Echo,
+}
+
 #[derive(Debug)]
 pub(super) struct Script {
+    pub(super) talk: Talk,
     pub(super) acts: VecDeque<Act>,
     /// Nothing it does excuses the server from answering in full.
     pub(super) strict: bool,
@@ -76,22 +85,71 @@ pub(super) struct Mood {
     pub(super) punctual: bool,
 }
 
-pub(super) fn write(rng: &mut Rng, mood: Mood) -> Script {
+pub(super) fn write(rng: &mut Rng, mood: Mood, talk: Talk) -> Script {
     let strict = rng.one_in(2);
     let mut script = Script {
+        talk,
         acts: VecDeque::new(),
         strict,
         pace: Pace::Eager,
         piece_bytes_max: rng.pick(&[3, 200, 5000, usize::MAX, usize::MAX]),
     };
-    match strict {
-        true => script.well_behaved(rng),
-        false => script.wild(rng, mood),
+    match (talk, strict) {
+        (Talk::Http, true) => script.well_behaved(rng),
+        (Talk::Http, false) => script.wild(rng, mood),
+        (Talk::Echo, true) => script.stream(rng),
+        (Talk::Echo, false) => script.wild_stream(rng, mood),
     }
     script
 }
 
 impl Script {
+    /// Sends, and waits for all of it to come back.
+    fn stream(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.range(1, 5) {
+            let len = rng.skewed(BODY_BYTES_MAX).max(1);
+            self.acts
+                .push_back(Act::Send(pattern(rng.next(), len), None));
+            match rng.below(3) {
+                0 => self.acts.push_back(Act::AwaitAnswers),
+                1 => self.acts.push_back(Act::Pause(rng.range(0, 300_000_000))),
+                _ => {}
+            }
+        }
+        match rng.one_in(2) {
+            true => {
+                self.acts.push_back(Act::AwaitAnswers);
+                self.acts.push_back(Act::Close);
+            }
+            // What is under way comes back all the same.
+            false => {
+                self.acts.push_back(Act::Fin);
+                self.acts.push_back(Act::AwaitEnd { must: true });
+            }
+        }
+    }
+
+    /// Reads slowly or not at all, and goes in the middle of it.
+    fn wild_stream(&mut self, rng: &mut Rng, mood: Mood) {
+        self.stream(rng);
+        self.pace = match rng.below(4) {
+            0 => Pace::Slow {
+                bytes: rng.size(1, 2000),
+                every_ns: rng.range(1, 300_000_000),
+            },
+            1 => Pace::Never,
+            _ => Pace::Eager,
+        };
+        let kept = rng.size(0, self.acts.len());
+        self.acts.truncate(kept);
+        self.acts
+            .retain(|act| !matches!(act, Act::AwaitAnswers | Act::AwaitEnd { .. }));
+        match rng.below(5) {
+            0 if mood.vanishing => self.acts.push_back(Act::Vanish),
+            _ => self.goodbye(rng),
+        }
+    }
+
     fn well_behaved(&mut self, rng: &mut Rng) {
         match rng.below(16) {
             0..4 => self.pipelined(rng, Class::Gentle),

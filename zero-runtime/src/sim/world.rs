@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::kernel::{Fact, Kernel};
 use super::peer::{Moment, Peer};
 use super::rng::Rng;
-use super::script::{self, Act, Mood};
+use super::script::{self, Act, Mood, Talk};
 use super::spawn::SimSpawn;
 use crate::bridge::inbox::Inbox;
 use crate::lifecycle::Lifecycle;
@@ -50,7 +50,13 @@ pub(super) struct Shared {
 
 impl World {
     /// Writes the scripts of a seed's peers, and when the server drains and terminates.
-    pub(super) fn new(rng: &mut Rng, limits: &Limits, shared: Shared, verbose: bool) -> World {
+    pub(super) fn new(
+        rng: &mut Rng,
+        limits: &Limits,
+        shared: Shared,
+        talk: Talk,
+        verbose: bool,
+    ) -> World {
         let mut kernel = Kernel::new(rng.fork(), 1);
         kernel.trace.verbose = verbose;
         let terminates = rng.one_in(2);
@@ -65,7 +71,7 @@ impl World {
         let mut agenda = BTreeMap::new();
         let mut next_calls = Vec::new();
         for number in 0..rng.range(1, peers_max) {
-            let script = script::write(rng, mood);
+            let script = script::write(rng, mood, talk);
             let at_ns = start_ns + rng.pick(&[0, rng.clone().below(SECOND_NS), 1_000_000]);
             agenda.insert((at_ns, number), number as usize);
             next_calls.push(at_ns);

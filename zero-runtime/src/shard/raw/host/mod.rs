@@ -65,10 +65,32 @@ impl<O> Orders<O> {
 /// What a raw shard is made of, before its ring.
 pub(crate) struct HostSeed {
     pub(crate) limits: Limits,
+    /// What its ring is woken by.
     pub(crate) bell: Arc<EventFd>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) counters: Arc<ShardCounters>,
     /// By listener of the ring.
     pub(crate) local_addrs: Vec<LocalAddr>,
+}
+
+impl HostSeed {
+    /// Without a listener.
+    ///
+    /// # Errors
+    /// When the kernel refuses a descriptor.
+    pub(crate) fn new(limits: Limits) -> io::Result<Self> {
+        let bell = Arc::new(EventFd::new()?);
+        let crowd = Crowd::new(1, 0, 1);
+        Ok(HostSeed {
+            inbox: Inbox::new(limits.connections_max, bell.clone(), crowd),
+            lifecycle: Lifecycle::new(Phases::new(), RuntimeRef::undriven()?, None),
+            counters: Arc::new(ShardCounters::default()),
+            local_addrs: Vec::new(),
+            bell,
+            limits,
+        })
+    }
 }
 
 /// One connection's counts.
@@ -155,12 +177,8 @@ pub(crate) struct Host<R: Ring, P: ProtocolHandler> {
 }
 
 impl<R: Ring, P: ProtocolHandler> Host<R, P> {
-    /// # Errors
-    /// When the kernel refuses a descriptor.
-    pub(crate) fn new(ring: R, seed: HostSeed, handler: P) -> io::Result<Self> {
-        let crowd = Crowd::new(1, 0, 1);
-        let inbox = Inbox::new(seed.limits.connections_max, seed.bell, crowd);
-        let lifecycle = Lifecycle::new(Phases::new(), RuntimeRef::undriven()?, None);
+    pub(crate) fn new(ring: R, seed: HostSeed, handler: P) -> Self {
+        let inbox = seed.inbox;
         let shard = ShardSeed {
             limits: seed.limits,
             local_addrs: seed.local_addrs,
@@ -170,11 +188,11 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             ports: Vec::new(),
             inbox: inbox.clone(),
             neighbours: Vec::new(),
-            lifecycle,
+            lifecycle: seed.lifecycle,
             peers: None,
             counters: seed.counters,
         };
-        Ok(Host {
+        Host {
             shard: Shard::new(ring, shard),
             handler,
             peers: Vec::new(),
@@ -186,7 +204,13 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
                 is_closed: AtomicBool::new(false),
                 inbox,
             }),
-        })
+        }
+    }
+
+    /// Connections whose protocol has a state.
+    #[cfg(test)]
+    pub(crate) fn states(&self) -> usize {
+        self.peers.iter().flatten().count()
     }
 
     pub(crate) fn orders(&self) -> &Arc<Orders<P::Order>> {
