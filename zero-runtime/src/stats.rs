@@ -109,6 +109,8 @@ counters! {
     inline_poll_ns_max,
     /// Handlers that were pending after their first poll and moved to a worker.
     handlers_detached,
+    /// Orders of other threads to a raw shard's connections that were gone, or not open yet.
+    orders_dropped,
     /// Requests refused because they were malformed or over a limit.
     parse_errors,
     /// Of them, those whose head was too long or had too many fields (431).

@@ -153,6 +153,13 @@ pub trait ProtocolHandler {
         None
     }
 
+    /// Whether an order is to close its connection. Such a one is obeyed without the protocol where that has
+    /// no part in the connection: while it is being connected, and, at once, while it is closing already.
+    fn closes(order: &Self::Order) -> Option<Closing> {
+        let _ = order;
+        None
+    }
+
     /// A connection that was asked for did not come about; it never had a state.
     fn handle_unconnected(&mut self, conn: ConnId, why: DisconnectReason) -> Option<Self::Event> {
         let _ = (conn, why);
@@ -190,6 +197,15 @@ pub struct Opening {
     pub peer_cred: Option<PeerCred>,
 }
 
+/// How an order closes its connection: see [`ProtocolHandler::closes`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// Behind what was written.
+    Graceful,
+    /// Whatever its state.
+    Now,
+}
+
 /// Why a connection is gone.
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,4 +221,7 @@ pub enum DisconnectReason {
     ConnectFailed(io::ErrorKind),
     /// The peer took nothing of what was sent for longer than `Config::write_timeout`.
     TimedOut,
+    /// The shard ran out of `Config::buffered_bytes_max`, and the peer took next to nothing of what was
+    /// sent.
+    Shed,
 }

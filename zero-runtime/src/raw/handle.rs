@@ -14,7 +14,8 @@ use crate::shard::raw::Orders;
 /// A way to the connections of one [`ProtocolShard`](crate::ProtocolShard), for any thread.
 ///
 /// An order waits until the loop is polled, which it makes return; at most 4,096 do. Orders of one thread are
-/// taken in their order. One for a connection that is gone by then is dropped.
+/// taken in their order. One for a connection that is gone by then, or not open yet, is
+/// dropped and counted (`Stats::orders_dropped`), unless it is to close it.
 pub struct ProtocolHandle<O>(Arc<Orders<O>>);
 
 impl<O: Send> ProtocolHandle<O> {
@@ -99,7 +100,8 @@ impl IoHandle {
     }
 
     /// Sends `bytes` on a stream. Whether there is room is found out by the loop: if there is none it is told
-    /// [`Event::Refused`](crate::raw::Event::Refused), with the bytes.
+    /// [`Event::Refused`](crate::raw::Event::Refused), with the bytes. What is sent before the connection is
+    /// open ([`Event::Opened`](crate::raw::Event::Opened)) is dropped.
     ///
     /// # Errors
     /// The bytes, when too many orders wait or the shard is gone.

@@ -36,7 +36,9 @@ pub use self::handle::{IoHandle, OrderError, ProtocolHandle};
 pub use self::protocol_shard::{Happened, ProtocolShard};
 pub use self::stats::{PoolStats, Pressure};
 pub use crate::pool::slot::{Committed, Empty, OwnedSlot, Reserved, Slot, SlotPool};
-pub use crate::protocol::{ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire};
+pub use crate::protocol::{
+    Closing, ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire,
+};
 pub use crate::shard::raw::ConnStats;
 pub use crate::shard::raw::http::RespondError;
 
@@ -403,7 +405,7 @@ impl RawShard {
 
     /// Closes a connection behind what was written, in order: the write side ends, and what still arrives is
     /// swallowed until the peer ends, too, for `Config::linger_timeout` (2 s unless set) at most;
-    /// [`Event::Closed`] follows then.
+    /// [`Event::Closed`] follows then. One that is still being connected is closed at once.
     pub fn close_graceful(&mut self, conn: ConnId) {
         self.shard.close_graceful(conn);
     }

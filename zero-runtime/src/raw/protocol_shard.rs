@@ -229,9 +229,10 @@ impl<P: ProtocolHandler> ProtocolShard<P> {
     }
 
     /// Closes a connection behind what was written, in order: the write side ends, and what still arrives is
-    /// swallowed until the peer ends, too, for `Config::linger_timeout` (2 s unless set) at most.
+    /// swallowed until the peer ends, too, for `Config::linger_timeout` (2 s unless set) at most. One that is still being
+    /// connected is closed at once.
     pub fn close_graceful(&mut self, conn: ConnId) {
-        self.host.with(conn.0, |_, _, wire| wire.close_graceful());
+        self.host.close_graceful(conn);
     }
 
     /// Stops accepting, closes the listeners and lets each connection end as its protocol sees fit. Go on

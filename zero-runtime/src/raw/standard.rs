@@ -9,7 +9,9 @@ use bytes::Bytes;
 use crate::addr::EndpointId;
 use crate::limits::Limits;
 use crate::message::ZeroResponse;
-use crate::protocol::{ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire};
+use crate::protocol::{
+    Closing, ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire,
+};
 use crate::shard::raw::http::{HttpEvent, RawHttp, RawHttpConn, RespondError};
 
 /// What is spoken behind a listener.
@@ -217,6 +219,14 @@ impl ProtocolHandler for Standard {
             (RawOrder::CloseGraceful, _) => wire.close_graceful(),
         }
         None
+    }
+
+    fn closes(order: &RawOrder) -> Option<Closing> {
+        match order {
+            RawOrder::Close => Some(Closing::Now),
+            RawOrder::CloseGraceful => Some(Closing::Graceful),
+            RawOrder::Send(_) | RawOrder::Respond(_) => None,
+        }
     }
 
     fn handle_unconnected(

@@ -312,6 +312,7 @@ impl<K, S: HttpService> Conn<K, S> {
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.state == State::Open
+            && !self.paused
             && match self.recv {
                 Recv::Multishot => !self.bulk.is_usual(),
                 Recv::Watching => true,

@@ -7,6 +7,7 @@ use super::conn::{Conn, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::limits::Limits;
 use crate::overload::{Cascade, Change, Level, Windows, keep_alive_ns};
+use crate::protocol::DisconnectReason;
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
@@ -451,6 +452,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         count.increment();
         if let (Sight::Stalled { .. }, Some(conn)) = (look.sight, self.conns.get_mut(look.key)) {
+            conn.why.get_or_insert(DisconnectReason::Shed);
             // What it does not read is not to live on in the kernel.
             self.ring.reset_on_close(&conn.socket);
         }

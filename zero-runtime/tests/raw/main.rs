@@ -1,6 +1,7 @@
 //! The raw shard and its protocols, over real sockets.
 #![forbid(unsafe_code)]
 
+mod attacks;
 mod ends;
 mod handle;
 mod http;

@@ -58,7 +58,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             conns,
             outbox,
             inbox,
-            limits,
+            load,
             now,
             ..
         } = &mut self.shard;
@@ -76,7 +76,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
         let lender = Lender {
             outbox,
             inbox,
-            window_bytes: limits.response_window_bytes,
+            window_bytes: load.windows.response_bytes,
             now: *now,
         };
         let handler = &mut self.handler;
@@ -208,6 +208,22 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             conn.why.get_or_insert(DisconnectReason::Closed);
         }
         self.shard.terminate(key);
+    }
+
+    /// Closes a connection behind what was written; one that is being connected at once.
+    pub(crate) fn close_graceful(&mut self, ConnId(key): ConnId) {
+        let closed = self.with(key, |_, _, wire| wire.close_graceful());
+        if closed.is_none() {
+            self.close_connecting(key);
+        }
+    }
+
+    /// Closes a connection that is still being connected: nothing can have been written.
+    pub(super) fn close_connecting(&mut self, key: Key) {
+        let connecting = |conn: &mut Conn<R::Socket, NoService>| conn.connecting;
+        if self.shard.conns.get_mut(key).is_some_and(connecting) {
+            self.close(ConnId(key));
+        }
     }
 
     pub(crate) fn options(&mut self, ConnId(key): ConnId) -> Option<SockRef<'_>> {

@@ -23,7 +23,7 @@ use crate::bridge::handshake::Bell;
 use crate::bridge::inbox::Inbox;
 use crate::lifecycle::{Lifecycle, Phases, RuntimeRef};
 use crate::limits::Limits;
-use crate::protocol::{ConnId, ProtocolHandler};
+use crate::protocol::{Closing, ConnId, ProtocolHandler};
 use crate::ring::uring::{ListenSocket, Uring};
 use crate::ring::{Ring, Wait};
 use crate::slots::Key;
@@ -174,6 +174,8 @@ pub(crate) struct Host<R: Ring, P: ProtocolHandler> {
     orders: Arc<Orders<P::Order>>,
     /// Orders that may be taken before the next poll: whoever gives many does not keep the loop.
     orders_left: usize,
+    /// Deadlines are to be looked at, once all that has come by now has been.
+    owes_deadlines: bool,
 }
 
 impl<R: Ring, P: ProtocolHandler> Host<R, P> {
@@ -199,6 +201,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             held: None,
             flushes: Vec::new(),
             orders_left: ORDERS_MAX,
+            owes_deadlines: false,
             orders: Arc::new(Orders {
                 queue: ArrayQueue::new(ORDERS_MAX),
                 is_closed: AtomicBool::new(false),
@@ -235,8 +238,9 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
         turned?;
         self.shard.now = self.shard.ring.now();
         self.shard.handle_replies();
-        self.shard.handle_deadlines();
+        self.owes_deadlines = true;
         self.shard.follow_phase();
+        self.shard.follow_load();
         Ok(())
     }
 
@@ -295,6 +299,10 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
                 Some(note) => self.handle_note(note),
                 None => match self.shard.ring.next_completion() {
                     Some(completion) => self.handle_completion(completion),
+                    None if std::mem::take(&mut self.owes_deadlines) => {
+                        self.shard.handle_deadlines();
+                        continue;
+                    }
                     None => self.next_order()?,
                 },
             };
@@ -308,10 +316,18 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
     fn next_order(&mut self) -> Option<Option<(Key, P::Event)>> {
         self.orders_left = self.orders_left.checked_sub(1)?;
         let (key, order) = self.orders.queue.pop()?;
+        let closes = P::closes(&order);
         let told = self.with(key, |handler, conn, wire| {
             handler.handle_order(conn, order, wire)
         });
-        Some(told.flatten().map(|event| (key, event)))
+        match (told, closes) {
+            (Some(event), _) => return Some(event.map(|event| (key, event))),
+            // Its protocol has no part in it: it is not open yet, or no longer.
+            (None, Some(Closing::Now)) => self.close(ConnId(key)),
+            (None, Some(Closing::Graceful)) => self.close_connecting(key),
+            (None, None) => self.shard.counters.orders_dropped.increment(),
+        }
+        Some(None)
     }
 }
 
@@ -319,6 +335,7 @@ impl<R: Ring, P: ProtocolHandler> Drop for Host<R, P> {
     fn drop(&mut self) {
         // Pairs with the load in `Orders::is_closed`.
         self.orders.is_closed.store(true, Ordering::Release);
+        self.shard.count_held();
     }
 }
 

@@ -136,7 +136,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
     pub(super) fn handle_room(&mut self, key: Key) -> Option<(Key, P::Event)> {
         self.end_write_if_due(key);
         let unsent_bytes = self.shard.conns.get_mut(key)?.unsent_bytes();
-        let is_room = unsent_bytes <= self.shard.limits.response_window_bytes / 2;
+        let is_room = unsent_bytes <= self.shard.load.windows.response_bytes / 2;
         let peer = self.peer(key)?;
         let told = match is_room && std::mem::take(&mut peer.wants_room) {
             true => self.with(key, |handler, conn, wire| handler.handle_room(conn, wire)),
