@@ -1,5 +1,5 @@
-//! The accept loop of the hyper backend: one listener, of any kind axum serves on, and its
-//! connections. Knows hyper; knows nothing of shards.
+//! The accept loop of the hyper backend on axum's listeners, and the HTTP of its connections. Knows hyper;
+//! knows nothing of shards.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,14 +9,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::Semaphore;
 use zero_runtime::BoxError;
+use zero_runtime::fallback::{Accept, AcceptLoop, CutOff};
 use zero_runtime::lifecycle::{Lifecycle, Part, Phase};
 use zero_runtime::service::Made;
 
 use crate::app::{AppService, Application};
-use crate::cut::CutOff;
 use crate::incoming::IncomingStream;
 use crate::make::MakeForStream;
 
@@ -27,69 +26,48 @@ pub(crate) type Introduce<L> = Arc<
         + Sync,
 >;
 
-/// One listener and the connections that came through it.
-pub(crate) struct AcceptLoop<L: Listener, M> {
-    pub(crate) listener: L,
+/// Any listener of axum's, which see to errors themselves.
+struct OfAxum<L>(L);
+
+impl<L: Listener> Accept for OfAxum<L> {
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (L::Io, L::Addr) {
+        self.0.accept().await
+    }
+}
+
+/// What serves the connections of one listener.
+pub(crate) struct Door<L: Listener, M> {
     /// Called in the connection's task: its panic ends that connection only.
     pub(crate) introduce: Introduce<L>,
     pub(crate) make: M,
     pub(crate) http: auto::Builder<TokioExecutor>,
-    /// One for each connection that may be open.
-    pub(crate) places: Arc<Semaphore>,
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
-impl<L, M, A> AcceptLoop<L, M>
+impl<L, M, A> Door<L, M>
 where
     L: Listener,
     M: MakeForStream<Service = AppService<A>>,
     A: Application,
 {
-    /// Accepts until told to drain, then waits for the connections, and cuts them when told to
-    /// terminate.
-    pub(crate) async fn run(mut self, part: Part) {
-        let mut connections = JoinSet::new();
-        while let Some((io, addr, place)) = self.next(&mut connections).await {
+    /// Serves until told to drain and the last connection has ended, or been cut.
+    pub(crate) async fn run(self, listener: L, places: Arc<Semaphore>, part: Part) {
+        let accept = AcceptLoop {
+            listener: OfAxum(listener),
+            places,
+            lifecycle: self.lifecycle.clone(),
+        };
+        let serve = accept.run(part, move |connections, io, addr, place| {
             let served = self.serve_connection(io, addr);
             connections.spawn(async move {
                 served.await;
                 drop(place);
             });
-        }
-        let AcceptLoop {
-            listener,
-            lifecycle,
-            ..
-        } = self;
-        drop(listener);
-        loop {
-            tokio::select! {
-                () = lifecycle.until(Phase::Terminating) => break,
-                ended = connections.join_next() => match ended {
-                    Some(ended) => log_panic(ended),
-                    None => break,
-                },
-            }
-        }
-        connections.shutdown().await;
-        drop(part);
-    }
-
-    /// The next connection, and its place; `None` when the server drains. Joins those that end.
-    async fn next(
-        &mut self,
-        connections: &mut JoinSet<()>,
-    ) -> Option<(L::Io, L::Addr, OwnedSemaphorePermit)> {
-        let mut draining = pin!(self.lifecycle.until(Phase::Draining));
-        // Polled to its end: there may be a handshake in it, which must not be dropped half way.
-        let mut accepted = pin!(accept(&mut self.listener, &self.places));
-        loop {
-            tokio::select! {
-                () = draining.as_mut() => return None,
-                Some(ended) = connections.join_next() => log_panic(ended),
-                accepted = accepted.as_mut() => return Some(accepted),
-            }
-        }
+        });
+        serve.await;
     }
 
     /// The whole life of one connection. Runs in a task of its own, so that a panic ends just that.
@@ -125,17 +103,6 @@ where
     }
 }
 
-/// Waits for a place, then for a connection. axum's listeners see to errors themselves.
-async fn accept<L: Listener>(
-    listener: &mut L,
-    places: &Arc<Semaphore>,
-) -> (L::Io, L::Addr, OwnedSemaphorePermit) {
-    let place = places.clone().acquire_owned().await;
-    let place = place.expect("nobody closes the semaphore");
-    let (io, addr) = listener.accept().await;
-    (io, addr, place)
-}
-
 async fn serve_http<A: Application>(
     http: auto::Builder<TokioExecutor>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -151,10 +118,4 @@ async fn serve_http<A: Application>(
     }
     served.as_mut().graceful_shutdown();
     served.await
-}
-
-fn log_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::trace!(%error, "a connection's task ended early");
-    }
 }

@@ -19,7 +19,7 @@ use zero_runtime::limits::Limits;
 use zero_runtime::service::ConnInfo;
 use zero_runtime::{EndpointId, IoParts, Listener, LocalAddr, PeerCred, Tap};
 
-use crate::accept::{AcceptLoop, Introduce};
+use crate::accept::{Door, Introduce};
 use crate::app::{AppService, Application};
 use crate::incoming::IncomingStream;
 use crate::make::MakeForStream;
@@ -166,15 +166,14 @@ impl HyperServer {
         M: MakeForStream<Service = AppService<A>>,
         A: Application,
     {
-        let accept = AcceptLoop {
-            listener,
+        let door = Door {
             introduce,
             make,
             http: self.http.clone(),
-            places: self.places.clone(),
             lifecycle: self.lifecycle.clone(),
         };
-        self.loops.push(Box::pin(accept.run(self.lifecycle.part())));
+        let served = door.run(listener, self.places.clone(), self.lifecycle.part());
+        self.loops.push(Box::pin(served));
     }
 
     /// Starts accepting.
@@ -197,6 +196,7 @@ fn http_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut http1 = builder.http1();
     http1
         .timer(TokioTimer::new())
+        .half_close(limits.half_close)
         // hyper starts this clock when it waits for a head, so it closes idle connections, too.
         .header_read_timeout(limits.head_timeout_ns.map(Duration::from_nanos))
         .max_buf_size(limits.head_bytes_max.max(HYPER_BUFFER_BYTES_MIN));

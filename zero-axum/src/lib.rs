@@ -57,7 +57,6 @@
 
 mod accept;
 mod app;
-mod cut;
 mod fallback;
 #[cfg(feature = "http2")]
 mod http2;

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zero_runtime::fallback::cut;
 use zero_runtime::upgrade::{Guest, Place, Upgraded};
 
-use crate::cut::cut;
 use crate::socket::Socket;
 
 /// A tokio socket, and what was read from it before it was tokio's. Its reads and writes fail with

@@ -32,6 +32,9 @@ enum Inner {
         /// Bytes still to come, when the request declared a length.
         remaining_bytes: Option<u64>,
     },
+    /// hyper's.
+    #[cfg(feature = "hyper")]
+    Hyper(Box<hyper::body::Incoming>),
 }
 
 impl RequestBody {
@@ -51,6 +54,30 @@ impl RequestBody {
             receiver,
             remaining_bytes: length,
         })
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl RequestBody {
+    /// The body of a request that hyper has read.
+    pub(crate) fn from_hyper(body: hyper::body::Incoming) -> Self {
+        match body.is_end_stream() {
+            true => RequestBody(Inner::Empty),
+            false => RequestBody(Inner::Hyper(Box::new(body))),
+        }
+    }
+}
+
+#[cfg(feature = "hyper")]
+fn of_hyper(error: hyper::Error) -> BodyError {
+    // As a connection that ends within a body, and as one that is cut off here.
+    let is_cut = |error: &hyper::Error| error.is_incomplete_message() || error.is_closed();
+    let is_io = |error: &hyper::Error| {
+        std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+    };
+    match is_cut(&error) || is_io(&error) {
+        true => BodyError::Incomplete,
+        false => BodyError::Invalid,
     }
 }
 
@@ -96,6 +123,11 @@ impl Body for RequestBody {
                 }
                 polled
             }
+            #[cfg(feature = "hyper")]
+            Inner::Hyper(body) => {
+                let polled = Pin::new(&mut **body).poll_frame(cx);
+                polled.map(|frame| frame.map(|frame| frame.map_err(of_hyper)))
+            }
         }
     }
 
@@ -106,6 +138,8 @@ impl Body for RequestBody {
             Inner::Stream {
                 remaining_bytes, ..
             } => remaining_bytes == Some(0),
+            #[cfg(feature = "hyper")]
+            Inner::Hyper(ref body) => body.is_end_stream(),
         }
     }
 
@@ -122,6 +156,8 @@ impl Body for RequestBody {
                 ..
             } => SizeHint::with_exact(*remaining),
             Inner::Stream { .. } => SizeHint::default(),
+            #[cfg(feature = "hyper")]
+            Inner::Hyper(body) => body.size_hint(),
         }
     }
 }
@@ -132,6 +168,8 @@ impl fmt::Debug for RequestBody {
             Inner::Empty => "Empty",
             Inner::Whole { .. } => "Whole",
             Inner::Stream { .. } => "Stream",
+            #[cfg(feature = "hyper")]
+            Inner::Hyper(_) => "Hyper",
         };
         f.debug_tuple("RequestBody").field(&kind).finish()
     }

@@ -34,6 +34,20 @@ impl Listener {
     }
 }
 
+#[cfg(feature = "hyper")]
+impl Listener {
+    /// One more descriptor of the same socket.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Listener::Tcp(listener) => listener.try_clone().map(Listener::Tcp),
+            Listener::Unix(listener) => listener.try_clone().map(Listener::Unix),
+        }
+    }
+}
+
 impl From<Listener> for OwnedFd {
     fn from(listener: Listener) -> OwnedFd {
         match listener {

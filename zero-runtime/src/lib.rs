@@ -36,6 +36,9 @@ mod cpus;
 mod dispatch;
 mod driver;
 mod endpoint;
+#[cfg(feature = "hyper")]
+#[doc(hidden)]
+pub mod fallback;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -43,6 +43,13 @@ pub struct Io {
     limits: Limits,
     backend: Backend,
     /// Why io_uring does not serve, if it was wanted.
+    #[cfg_attr(
+        feature = "hyper",
+        allow(
+            dead_code,
+            reason = "said in the log, and by an error where there is no hyper"
+        )
+    )]
     refusal: Option<Refusal>,
     endpoints: Vec<Endpoint>,
     tap: Option<Tap>,
@@ -256,23 +263,37 @@ impl Io {
 
     /// Starts the shards: `make` gives each connection its service.
     ///
+    /// Where io_uring is refused, or hyper chosen, the same services are called by hyper on tokio, over
+    /// HTTP/1.1 and without upgrades; [`ShutdownHandle::backend`] tells. That takes the crate's feature `hyper`, which
+    /// is there unless default features are turned off.
+    ///
     /// Handlers live on the caller's multi-thread tokio runtime; where there is none, on one that
     /// is built for them. Returns once every shard is accepting.
     ///
     /// # Errors
-    /// No listener; a [`Backend::Hyper`], which this crate does not have; threads, rings or
-    /// memory that cannot be had.
+    /// No listener; threads, rings or memory that cannot be had; without the feature `hyper`, a
+    /// [`Backend::Hyper`].
     pub fn serve<M: MakeHttpService>(self, make: M) -> io::Result<ShutdownHandle> {
-        if self.backend != Backend::IoUring {
-            return Err(no_other_backend(self.refusal));
-        }
         if self.endpoints.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "there is no listener; call http_listen, http_listen_unix or http_adopt first",
             ));
         }
-        Start::new(self)?.run(make)
+        match self.backend {
+            Backend::IoUring => Start::new(self)?.run(make),
+            Backend::Hyper => self.fall_back(make),
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    fn fall_back<M: MakeHttpService>(self, make: M) -> io::Result<ShutdownHandle> {
+        crate::fallback::serve(self.into_parts(), make)
+    }
+
+    #[cfg(not(feature = "hyper"))]
+    fn fall_back<M: MakeHttpService>(self, _make: M) -> io::Result<ShutdownHandle> {
+        Err(no_other_backend(self.refusal))
     }
 }
 
@@ -294,14 +315,15 @@ fn choose_backend(choice: BackendChoice) -> io::Result<(Backend, Option<Refusal>
     }
 }
 
+#[cfg(not(feature = "hyper"))]
 fn no_other_backend(refusal: Option<Refusal>) -> io::Error {
     let text = match refusal {
         Some(refusal) => format!(
-            "zero-runtime serves from io_uring alone (zero_axum::serve falls back to hyper), and {refusal}"
+            "zero-runtime was built without its feature `hyper` and serves from io_uring alone, and {refusal}"
         ),
         None => {
-            "zero-runtime has no hyper backend, which Config::backend or ZERO_BACKEND asks for; \
-                 zero_axum::serve has one"
+            "Config::backend or ZERO_BACKEND asks for hyper, and zero-runtime was built without its \
+                 feature `hyper`"
                 .into()
         }
     };

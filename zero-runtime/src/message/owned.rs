@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, Request, Uri, Version};
+use http::{HeaderName, Request, Uri, Version, request};
 
 use super::{BodyStream, CollectError, Headers, HttpRequest};
 use crate::body::RequestBody;
@@ -189,6 +189,19 @@ impl HttpOwnedRequest {
     /// What HTTP/1.1 cannot express: a target of more than 65,534 bytes.
     pub fn from_http(request: Request<RequestBody>) -> Result<HttpOwnedRequest, http::Error> {
         let (parts, body) = request.into_parts();
+        let head = OwnedHead::from_http(&parts)?;
+        let peer_addr = parts.extensions.get::<SocketAddr>().copied();
+        let peer_addr = peer_addr.unwrap_or(crate::addr::UNSPECIFIED);
+        Ok(HttpOwnedRequest::new(head, body, peer_addr))
+    }
+}
+
+impl OwnedHead {
+    /// A head in `http`'s types, written out.
+    ///
+    /// # Errors
+    /// What HTTP/1.1 cannot express: a target of more than 65,534 bytes.
+    pub(crate) fn from_http(parts: &request::Parts) -> Result<OwnedHead, http::Error> {
         let target = match parts.uri.path_and_query() {
             Some(target) => target.as_str().to_owned(),
             None => parts.uri.to_string(),
@@ -210,14 +223,10 @@ impl HttpOwnedRequest {
             head.put_slice(b"\r\n");
         }
         head.put_slice(b"\r\n");
-        let bytes = head.freeze();
-        let peer_addr = parts.extensions.get::<SocketAddr>().copied();
-        let peer_addr = peer_addr.unwrap_or(crate::addr::UNSPECIFIED);
-        Ok(HttpOwnedRequest::new(
-            OwnedHead { bytes, line },
-            body,
-            peer_addr,
-        ))
+        Ok(OwnedHead {
+            bytes: head.freeze(),
+            line,
+        })
     }
 }
 

@@ -174,7 +174,8 @@ impl ZeroResponse {
 
     /// A response of any status, without a body.
     ///
-    /// An informational one (1xx) is not a response to a request: the server answers 500 in its place.
+    /// An informational one (1xx) is not a response to a request: the server answers 500 in its place. Neither is
+    /// 101: requests of this kind cannot be upgraded, and the connection of a CONNECT that is answered closes.
     #[inline]
     pub fn status(status: StatusCode) -> Self {
         ZeroResponse {

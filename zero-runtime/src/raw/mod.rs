@@ -57,8 +57,13 @@ pub use crate::shard::raw::http::RespondError;
 ///
 /// Connections are held to the same limits and timeouts as a server's, by the same engine:
 /// [`Config::connections_max`], heads, `head_timeout`, `keep_alive_timeout`, `body_timeout`, `write_timeout`,
-/// windows. Whatever `Config` says of dispatch, workers, waking, `request_timeout` and
-/// `connections_per_peer_max` has no meaning here; streams have no timeout but `write_timeout`.
+/// windows; and `request_timeout`: a request that is not answered by then is answered with 503 and its connection
+/// closes. Whatever `Config` says of dispatch, workers, waking and `connections_per_peer_max` has no meaning here;
+/// streams have no timeout but `write_timeout`.
+///
+/// HTTP connections are not handed over: `Upgrade` is left unheeded, as a server may, a 101 is sent as 500, and a
+/// connection whose CONNECT is answered closes. Other protocols have listeners of their own, or are a
+/// [`ProtocolHandler`].
 ///
 /// # What allocates
 /// Each connection once, HTTP twice; slots and buffers when first used. In steady state no event, write or

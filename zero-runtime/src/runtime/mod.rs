@@ -34,7 +34,10 @@ const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// | [`run_tower`](Self::run_tower) | as `Config::dispatch` says | owned | tower services and layers |
 ///
 /// Each listens as [`Io::serve`] does, within the caller's multi-thread tokio runtime or one that is
-/// built, and stops by its [`ShutdownHandle`]. Handlers that want `http`'s types, or axum, are served
+/// built, and stops by its [`ShutdownHandle`]. Where io_uring is refused, hyper on tokio calls the same handlers,
+/// as `Io::serve` says: `run_sync`'s and `run_per_core`'s on threads of their own, so that what stays on its core
+/// does; [`ShutdownHandle::backend`] tells, and [`BackendChoice::IoUring`](crate::BackendChoice::IoUring) makes it
+/// an error. Handlers that want `http`'s types, or axum, are served
 /// by [`Io::serve`] and by `zero_axum::serve`.
 ///
 /// ```no_run

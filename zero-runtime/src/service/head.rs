@@ -1,6 +1,8 @@
 //! The two kinds of request heads and responses that a shard deals in: `http`'s and the server's own.
 
 use bytes::Buf;
+#[cfg(feature = "hyper")]
+use http::StatusCode;
 use http::{HeaderMap, Method, Response, request};
 
 use crate::error::BoxError;
@@ -46,6 +48,9 @@ pub(crate) mod sealed {
         fn class(&self) -> (&str, &str);
         /// Lets the application upgrade the connection, if it can.
         fn offer(&mut self, upgrade: OnUpgrade);
+        /// The head of a request that somebody else has read. An error if it cannot be expressed.
+        #[cfg(feature = "hyper")]
+        fn from_http(parts: http::request::Parts) -> Result<Self, http::Error>;
     }
 
     pub trait Apart: Sized {
@@ -53,6 +58,9 @@ pub(crate) mod sealed {
         /// The response as lines with all of its small body beside them, if that is what it is.
         fn into_whole(self) -> Result<Pooled, Self>;
         fn into_parts(self) -> (ResponseHead, Self::Body);
+        /// The response in `http`'s types, for somebody else to send.
+        #[cfg(feature = "hyper")]
+        fn into_http(self) -> http::Response<Self::Body>;
     }
 }
 
@@ -80,6 +88,11 @@ impl sealed::Fill for request::Parts {
 
     fn offer(&mut self, upgrade: OnUpgrade) {
         self.extensions.insert(upgrade);
+    }
+
+    #[cfg(feature = "hyper")]
+    fn from_http(parts: request::Parts) -> Result<Self, http::Error> {
+        Ok(parts)
     }
 }
 
@@ -111,6 +124,11 @@ impl sealed::Fill for OwnedHead {
 
     /// Nothing of the server's own kind takes a connection over: the sender sees that nobody waits.
     fn offer(&mut self, _upgrade: OnUpgrade) {}
+
+    #[cfg(feature = "hyper")]
+    fn from_http(parts: request::Parts) -> Result<Self, http::Error> {
+        OwnedHead::from_http(&parts)
+    }
 }
 
 impl<B> sealed::Apart for Response<B> {
@@ -125,6 +143,11 @@ impl<B> sealed::Apart for Response<B> {
     fn into_parts(self) -> (ResponseHead, B) {
         let (parts, body) = self.into_parts();
         (ResponseHead::Http(parts), body)
+    }
+
+    #[cfg(feature = "hyper")]
+    fn into_http(self) -> Response<B> {
+        self
     }
 }
 
@@ -146,6 +169,16 @@ impl sealed::Apart for ZeroResponse {
     #[inline]
     fn into_parts(self) -> (ResponseHead, ResponseBody) {
         ZeroResponse::into_parts(self)
+    }
+
+    #[cfg(feature = "hyper")]
+    fn into_http(self) -> Response<ResponseBody> {
+        // As on a shard: nobody would take the connection over.
+        match self.status_code() == StatusCode::SWITCHING_PROTOCOLS {
+            true => ZeroResponse::status(StatusCode::INTERNAL_SERVER_ERROR).close(),
+            false => self,
+        }
+        .into()
     }
 }
 

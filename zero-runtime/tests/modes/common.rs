@@ -1,6 +1,6 @@
 //! What every mode does alike.
 
-use zero_runtime::{Config, HttpRequest, ShutdownHandle, StatusCode, ZeroResponse};
+use zero_runtime::{BackendChoice, Config, HttpRequest, ShutdownHandle, StatusCode, ZeroResponse};
 
 use crate::client::Client;
 use crate::listening;
@@ -24,6 +24,7 @@ pub fn app(request: HttpRequest<'_>) -> ZeroResponse {
             let pieces = ["one", "two"].map(bytes::Bytes::from);
             ZeroResponse::ok().stream(Pieces(pieces.into_iter().collect()))
         }
+        ("GET", "/switch") => ZeroResponse::status(StatusCode::SWITCHING_PROTOCOLS),
         ("GET", "/early") => ZeroResponse::status(StatusCode::CONTINUE),
         _ => ZeroResponse::not_found(),
     }
@@ -48,12 +49,13 @@ impl http_body::Body for Pieces {
     }
 }
 
-/// Each mode with the same application.
-fn modes() -> Vec<(&'static str, ShutdownHandle, Client)> {
-    let (sync, at_sync) = listening(Config::default());
-    let (per_core, at_per_core) = listening(Config::default());
-    let (workers, at_workers) = listening(Config::default());
-    let (tower, at_tower) = listening(Config::default());
+/// Each mode with the same application, on one backend.
+fn modes(backend: BackendChoice) -> Vec<(&'static str, ShutdownHandle, Client)> {
+    let config = || Config::default().backend(backend);
+    let (sync, at_sync) = listening(config());
+    let (per_core, at_per_core) = listening(config());
+    let (workers, at_workers) = listening(config());
+    let (tower, at_tower) = listening(config());
     // The owned modes read whatever body there is first.
     async fn owned(mut request: zero_runtime::HttpOwnedRequest) -> ZeroResponse {
         match request.collect_body(1 << 20).await {
@@ -80,9 +82,20 @@ fn modes() -> Vec<(&'static str, ShutdownHandle, Client)> {
     ]
 }
 
+/// On shards, and through hyper.
 fn in_every_mode(test: impl Fn(Client)) {
-    for (name, handle, client) in modes() {
-        eprintln!("{name}");
+    on(BackendChoice::IoUring, &test);
+    on(BackendChoice::Hyper, &test);
+}
+
+/// For what hyper does otherwise.
+fn on_shards(test: impl Fn(Client)) {
+    on(BackendChoice::IoUring, test);
+}
+
+fn on(backend: BackendChoice, test: impl Fn(Client)) {
+    for (name, handle, client) in modes(backend) {
+        eprintln!("{name}, {backend:?}");
         test(client);
         handle.shutdown();
         handle.wait().unwrap();
@@ -210,7 +223,7 @@ fn requests_of_a_pipeline_are_answered_in_their_order() {
 
 #[test]
 fn a_handler_that_panics_costs_its_own_connection() {
-    in_every_mode(|client| {
+    on_shards(|client| {
         let mut other = client.connect();
         other.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
         assert_eq!(other.answer().status, 200);
@@ -270,6 +283,20 @@ fn an_informational_status_is_no_response() {
     });
 }
 
+/// Nobody would take the connection over.
+#[test]
+fn protocols_are_not_switched() {
+    in_every_mode(|client| {
+        let head = "HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        let mut conn = client.connect();
+        conn.send(format!("GET / {head}"));
+        assert_eq!(conn.answer().text(), "hello");
+        conn.send(format!("GET /switch {head}"));
+        assert_eq!(conn.answer().status, 500);
+        assert_eq!(conn.rest(), b"");
+    });
+}
+
 #[test]
 fn a_bad_target_is_refused() {
     in_every_mode(|client| {
@@ -284,7 +311,7 @@ fn a_bad_target_is_refused() {
 
 #[test]
 fn a_client_that_half_closes_behind_its_request_is_answered() {
-    in_every_mode(|client| {
+    on_shards(|client| {
         let mut conn = client.connect();
         conn.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n");
         conn.half_close();

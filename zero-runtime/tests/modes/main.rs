@@ -4,6 +4,7 @@
 
 mod client;
 mod common;
+mod fallback;
 mod per_core;
 mod sync;
 mod tower;

@@ -428,3 +428,69 @@ fn times_are_kept() {
     );
     assert_eq!(bodies(&idle), ["200 GET / 0 0"]);
 }
+
+#[test]
+fn a_request_that_is_not_answered_in_time_is_answered_for() {
+    let config = Config::default()
+        .request_timeout(Duration::from_millis(60))
+        .linger_timeout(Duration::ZERO);
+    let (mut shard, addr) = http(config);
+    let asking = ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]);
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, .. } => Some(conn),
+        _ => None,
+    });
+    until(&mut shard, |event| {
+        matches!(event, Event::Closed { .. }).then_some(())
+    });
+    let answer = asking.join().unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 503"), "{answer:?}");
+    let late = shard.http_respond(conn, ZeroResponse::ok());
+    assert_eq!(late, Err(RespondError::NotOpen));
+}
+
+#[test]
+fn the_time_of_a_request_ends_with_the_beginning_of_its_answer() {
+    let config = Config::default()
+        .request_timeout(Duration::from_millis(60))
+        .keep_alive_timeout(Duration::from_millis(200))
+        .linger_timeout(Duration::ZERO);
+    let (mut shard, addr) = http(config);
+    let asking = ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]);
+    let began = Instant::now();
+    let answer = serve(&mut shard, asking);
+    assert_eq!(bodies(&answer), ["200 GET / 0 0"]);
+    // It was the keep-alive's time that ended the connection, as far as can be told from outside.
+    assert!(began.elapsed() >= Duration::from_millis(200));
+}
+
+/// The body's own time goes on behind it, and the sooner of the two is kept.
+#[test]
+fn a_body_that_comes_late_does_not_stop_the_time_of_its_request() {
+    let config = Config::default()
+        .request_timeout(Duration::from_millis(60))
+        .body_timeout(Duration::from_secs(60))
+        .linger_timeout(Duration::ZERO);
+    let (mut shard, addr) = http(config);
+    let head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nhalf".to_vec();
+    let answer = serve(&mut shard, ask(addr, vec![head]));
+    assert!(answer.starts_with(b"HTTP/1.1 503"), "{answer:?}");
+}
+
+#[test]
+fn a_connection_is_not_handed_over() {
+    let (mut shard, addr) = http(Config::default());
+    let head = "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let asking = ask(addr, vec![head.into()]);
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, .. } => Some(conn),
+        _ => None,
+    });
+    let switch = ZeroResponse::status(zero_runtime::StatusCode::SWITCHING_PROTOCOLS);
+    shard.http_respond(conn, switch).unwrap();
+    until(&mut shard, |event| {
+        matches!(event, Event::Closed { .. }).then_some(())
+    });
+    let answer = asking.join().unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 500"), "{answer:?}");
+}

@@ -56,6 +56,7 @@ pub struct RawHttp {
     keep_alive_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
     body_rate_min: u32,
+    request_timeout: Option<Duration>,
     requests_max: Option<u32>,
     date: DateCache,
     /// Where a sink leaves header maps; responses of the server's own kind have none.
@@ -67,6 +68,10 @@ pub struct RawHttpConn {
     h1: h1::Conn,
     peer_addr: SocketAddr,
     waits_for: WaitsFor,
+    /// Until when it waits for that, by the shard's clock.
+    wait_until: Option<Duration>,
+    /// When the present request's response is to have begun.
+    answer_by: Option<Duration>,
     /// A body that does not come at once.
     sending: Option<Pin<Box<Driver<NoService>>>>,
     requests: u32,
@@ -85,6 +90,24 @@ enum WaitsFor {
     Body,
     /// Nothing: it waits for us.
     Nothing,
+}
+
+impl RawHttpConn {
+    /// Waits for something else from now on; for as long as `timeout` says, if it does.
+    fn wait_for(&mut self, waits_for: WaitsFor, timeout: Option<Duration>, wire: &mut Wire<'_>) {
+        self.waits_for = waits_for;
+        self.wait_until = timeout.map(|timeout| wire.now() + timeout);
+        self.arm(wire);
+    }
+
+    /// Asks to be called when the sooner of its two times is over.
+    fn arm(&self, wire: &mut Wire<'_>) {
+        let until = match (self.wait_until, self.answer_by) {
+            (Some(wait), Some(answer)) => Some(wait.min(answer)),
+            (wait, answer) => wait.or(answer),
+        };
+        wire.set_timeout(until.map(|until| until.saturating_sub(wire.now())));
+    }
 }
 
 /// Why a response was not sent.
@@ -117,6 +140,7 @@ impl RawHttp {
             keep_alive_timeout: time(limits.keep_alive_timeout_ns),
             body_timeout: time(limits.body_timeout_ns),
             body_rate_min: limits.body_rate_min,
+            request_timeout: time(limits.request_timeout_ns),
             requests_max: limits.requests_per_connection_max,
             date: DateCache::new(),
             maps: Vec::new(),
@@ -132,6 +156,9 @@ impl RawHttp {
     ) -> Result<(), RespondError> {
         if !conn.h1.is_response_due() {
             return Err(RespondError::OutOfTurn);
+        }
+        if conn.answer_by.take().is_some() {
+            conn.arm(wire);
         }
         if !conn.h1.request_complete() {
             // What is still to come of its body is in the way of the next request.
@@ -221,8 +248,7 @@ impl RawHttp {
         *wire.begun = None;
         match conn.h1.after_response() {
             h1::Next::Keep => {
-                conn.waits_for = WaitsFor::Request;
-                wire.set_timeout(self.keep_alive_timeout);
+                conn.wait_for(WaitsFor::Request, self.keep_alive_timeout, wire);
                 wire.look_again();
             }
             h1::Next::Drain | h1::Next::Close => wire.close_graceful(),
@@ -245,6 +271,7 @@ impl RawHttp {
         if self.requests_max == Some(conn.requests) {
             conn.h1.close_after_response();
         }
+        conn.answer_by = self.request_timeout.map(|timeout| wire.now() + timeout);
         let rest = &input[consumed..];
         let body_bytes = match head.body {
             BodyKind::None => Some(0),
@@ -277,9 +304,8 @@ impl RawHttp {
 
     #[cold]
     fn expect_body(&mut self, conn: &mut RawHttpConn, asks: bool, wire: &mut Wire<'_>) {
-        conn.waits_for = WaitsFor::Body;
         conn.span_bytes = 0;
-        wire.set_timeout(self.body_timeout);
+        conn.wait_for(WaitsFor::Body, self.body_timeout, wire);
         if asks && conn.h1.ask_for_body() {
             // Unless it is answered within this turn.
             wire.before_send();
@@ -288,8 +314,7 @@ impl RawHttp {
 
     fn wait_for_nothing(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
         if conn.waits_for != WaitsFor::Nothing {
-            conn.waits_for = WaitsFor::Nothing;
-            wire.set_timeout(None);
+            conn.wait_for(WaitsFor::Nothing, None, wire);
         }
     }
 
@@ -315,16 +340,26 @@ impl RawHttp {
         Step::more(input.len())
     }
 
+    /// A response has not begun in time: another takes its place.
+    fn end_request(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
+        conn.answer_by = None;
+        self.date.update(wire.now.unix_s);
+        let (out, _) = wire.staged();
+        let status = http::StatusCode::SERVICE_UNAVAILABLE;
+        conn.h1.respond_instead(status, &self.date, out);
+        wire.close_graceful();
+    }
+
     /// The rate of a body is judged: the peer is cut if it sent too little.
     fn judge_body(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         let span = self.body_timeout?;
         let least_bytes = u128::from(self.body_rate_min) * span.as_nanos() / 1_000_000_000;
         let bytes = std::mem::take(&mut conn.span_bytes);
         if u128::from(bytes) >= least_bytes {
-            wire.set_timeout(self.body_timeout);
+            conn.wait_for(WaitsFor::Body, self.body_timeout, wire);
             return None;
         }
-        conn.waits_for = WaitsFor::Nothing;
+        conn.wait_for(WaitsFor::Nothing, None, wire);
         conn.h1.close_after_response();
         Some(HttpEvent::BodyFailed(BodyError::TooSlow))
     }
@@ -352,6 +387,8 @@ impl ProtocolHandler for RawHttp {
             h1: h1::Conn::new(),
             peer_addr: opening.peer_addr,
             waits_for: WaitsFor::Head,
+            wait_until: self.head_timeout.map(|timeout| wire.now() + timeout),
+            answer_by: None,
             sending: None,
             requests: 0,
             span_bytes: 0,
@@ -375,8 +412,7 @@ impl ProtocolHandler for RawHttp {
             Next::Later => return Step::later(consumed),
             Next::More => {
                 if conn.waits_for == WaitsFor::Request && consumed < input.len() {
-                    conn.waits_for = WaitsFor::Head;
-                    wire.set_timeout(self.head_timeout);
+                    conn.wait_for(WaitsFor::Head, self.head_timeout, wire);
                 }
                 return Step::more(consumed);
             }
@@ -428,11 +464,17 @@ impl ProtocolHandler for RawHttp {
     }
 
     fn handle_timeout(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
+        if conn.answer_by.is_some_and(|by| by <= wire.now()) {
+            self.end_request(conn, wire);
+            return None;
+        }
         match conn.waits_for {
             WaitsFor::Nothing => {}
             WaitsFor::Body => return self.judge_body(conn, wire),
             // It still reads answers, which has a time limit of its own.
-            _ if wire.unsent_bytes() > 0 => wire.set_timeout(self.keep_alive_timeout),
+            waits_for if wire.unsent_bytes() > 0 => {
+                conn.wait_for(waits_for, self.keep_alive_timeout, wire);
+            }
             WaitsFor::Request => wire.close(),
             WaitsFor::Head => {
                 // Whoever has not sent a byte would take the answer for its first request's.

@@ -53,7 +53,8 @@ impl Conn {
     }
 
     /// As [`respond`](Self::respond), with header `lines` that are encoded already, none of which
-    /// frames the message or the connection; `has_date` if there is a `date` among them.
+    /// frames the message or the connection; `has_date` if there is a `date` among them. None of them switches
+    /// protocols: 101 is refused as any other informational status is.
     #[inline]
     pub fn respond_lines(
         &mut self,
@@ -120,7 +121,8 @@ impl Conn {
         }
         let status = head.status;
         let is_tunnel = self.method == MethodKind::Connect && status.is_success();
-        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        // Responses of encoded lines have nowhere to hand a connection to.
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS && head.headers.is_some();
         if status.is_informational() && !is_switch {
             self.respond_in_its_place(StatusCode::INTERNAL_SERVER_ERROR, date, out);
             return Err(RespondError::Informational);

@@ -4,13 +4,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::lifecycle::Guest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zero_runtime::lifecycle::Guest;
 
 /// A transport whose reads and writes fail with `ConnectionAborted` once its server terminates: an
 /// end of the stream might pass for the peer's.
 #[derive(Debug)]
-pub(crate) struct CutOff<Io> {
+pub struct CutOff<Io> {
     io: Io,
     /// Behind the transport: gone once that is closed.
     guest: Guest,
@@ -19,7 +19,8 @@ pub(crate) struct CutOff<Io> {
 }
 
 impl<Io> CutOff<Io> {
-    pub(crate) fn new(io: Io, guest: Guest) -> Self {
+    /// Wraps a transport of the server that `guest` is noted with.
+    pub fn new(io: Io, guest: Guest) -> Self {
         CutOff {
             io,
             guest,
@@ -30,7 +31,7 @@ impl<Io> CutOff<Io> {
 }
 
 /// What reads and writes give then.
-pub(crate) fn cut<T>() -> Poll<io::Result<T>> {
+pub fn cut<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::Error::new(
         io::ErrorKind::ConnectionAborted,
         "the server has been shut down",
@@ -127,8 +128,8 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for CutOff<Io> {
 
 #[cfg(test)]
 mod tests {
+    use crate::lifecycle::{Lifecycle, Phases, RuntimeRef};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use zero_runtime::lifecycle::{Lifecycle, Phases, RuntimeRef};
 
     use super::*;
 
