@@ -22,8 +22,8 @@
 //!
 //! With the feature `zero-runtime` they are layers over `tower::Service<HttpOwnedRequest>` too, the services of
 //! `ZeroRuntime::run_tower`: the same builders and the same policies in another shell. Such requests have no
-//! extensions, so a request id is in its header alone; checks of one's own are
-//! `ValidateOwnedRequest`, and [`ZeroAsyncAuthLayer`](auth::ZeroAsyncAuthLayer) stays with `http`'s types.
+//! extensions, so a request id is in its header alone; checks of one's own are `ValidateOwnedRequest`, and
+//! those that are waited for `AsyncAuthorizeOwnedRequest`.
 //!
 //! # Where to put them
 //!

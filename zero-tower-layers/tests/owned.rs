@@ -24,7 +24,7 @@ use zero_runtime::instrument::Reader;
 use zero_runtime::{
     BackendChoice, Config, HttpOwnedRequest, Io, ResponseBody, ZeroResponse, ZeroRuntime,
 };
-use zero_tower_layers::auth::ZeroAuthLayer;
+use zero_tower_layers::auth::{ZeroAsyncAuthLayer, ZeroAuthLayer};
 use zero_tower_layers::classify::{SharedClassifier, StatusInRangeAsFailures};
 use zero_tower_layers::compression::ZeroCompressionLayer;
 use zero_tower_layers::compression::predicate::SizeAbove;
@@ -329,6 +329,55 @@ fn a_check_of_ones_own() {
         let response = service.oneshot(request).now_or_never().unwrap().unwrap();
         assert_eq!(response.status_code(), status);
     }
+}
+
+/// A check that waits before it answers, and may give the request something to go on with.
+#[test]
+fn a_check_that_waits() {
+    let layer = ZeroAsyncAuthLayer::new(async |mut request: HttpOwnedRequest| {
+        tokio::task::yield_now().await;
+        match request.header("authorization") {
+            Some("Bearer secret") => {
+                let user = HeaderName::from_static("x-user");
+                request.append_header(&user, &HeaderValue::from_static("7"));
+                Ok(request)
+            }
+            _ => Err(ZeroResponse::status(StatusCode::UNAUTHORIZED).text("who?")),
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let ask = |fields: &[&str]| {
+        let request = Reader::new().read_owned(head("GET /", fields).as_bytes());
+        let service = layer.layer(owned_service("short"));
+        let response = runtime.block_on(service.oneshot(request)).unwrap();
+        gathered(Response::<ResponseBody>::from(response))
+    };
+    let refused = ask(&["Authorization: Bearer other"]);
+    assert_eq!(
+        (refused.status, refused.text()),
+        (StatusCode::UNAUTHORIZED, "who?")
+    );
+    let passed = ask(&["Authorization: Bearer secret"]);
+    assert_eq!(passed.status, 200);
+    assert!(passed.text().contains("x-user: 7"), "{}", passed.text());
+}
+
+/// The service that was ready is the one that is called, and the one that stays is its clone.
+#[test]
+fn the_service_that_was_ready_waits_for_the_check() {
+    let mut service = ZeroAsyncAuthLayer::new(|request| ready(Ok(request))).layer(
+        tower::limit::ConcurrencyLimit::new(owned_service("short"), 1),
+    );
+    let request = || Reader::new().read_owned(head("GET /", &[]).as_bytes());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let first = service.call(request());
+    // Its place is taken until it is done.
+    assert!(service.poll_ready(&mut cx).is_pending());
+    assert!(first.now_or_never().unwrap().is_ok());
+    assert!(service.poll_ready(&mut cx).is_ready());
 }
 
 #[test]

@@ -67,8 +67,8 @@ impl<S, T: Clone> Layer<S> for ZeroAsyncAuthLayer<T> {
 /// clone stays.
 #[derive(Debug, Clone)]
 pub struct ZeroAsyncAuth<S, T> {
-    inner: S,
-    auth: T,
+    pub(super) inner: S,
+    pub(super) auth: T,
 }
 
 impl<S, T> ZeroAsyncAuth<S, T> {
@@ -101,8 +101,16 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let clone = self.inner.clone();
         let authorize = self.auth.authorize(request);
+        self.pass_if(authorize)
+    }
+}
+
+impl<S: Clone, T> ZeroAsyncAuth<S, T> {
+    /// Lets the service that is ready wait for the check; its clone takes its place.
+    #[inline]
+    pub(super) fn pass_if<A, F>(&mut self, authorize: A) -> AsyncResponseFuture<A, S, F> {
+        let clone = self.inner.clone();
         AsyncResponseFuture {
             state: State::Checking { authorize },
             service: std::mem::replace(&mut self.inner, clone),
@@ -133,12 +141,13 @@ pin_project! {
     }
 }
 
-impl<A, S, ReqBody, ResBody> Future for AsyncResponseFuture<A, S, S::Future>
+/// Of requests and responses of either kind.
+impl<A, S, Req, Res> Future for AsyncResponseFuture<A, S, S::Future>
 where
-    A: Future<Output = Result<Request<ReqBody>, Response<ResBody>>>,
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    A: Future<Output = Result<Req, Res>>,
+    S: Service<Req, Response = Res>,
 {
-    type Output = Result<Response<ResBody>, S::Error>;
+    type Output = Result<Res, S::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

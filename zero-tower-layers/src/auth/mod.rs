@@ -50,7 +50,7 @@ pub use self::authorizer::{
 pub use self::credentials::{Basic, Bearer};
 pub use self::layer::ZeroAuthLayer;
 #[cfg(feature = "zero-runtime")]
-pub use self::owned::{OwnedResponseFuture, ValidateOwnedRequest};
+pub use self::owned::{AsyncAuthorizeOwnedRequest, OwnedResponseFuture, ValidateOwnedRequest};
 pub use self::policy::ValidateRequest;
 pub use self::required::RequiredHeaderValue;
 pub use self::service::{ResponseFuture, ZeroAuth};

@@ -11,7 +11,9 @@ use tower_service::Service;
 use zero_runtime::{HttpOwnedRequest, ZeroResponse};
 
 use super::credentials::Credentials;
-use super::{AcceptHeader, Basic, Bearer, RequiredHeaderValue, ZeroAuth};
+use super::{
+    AcceptHeader, AsyncResponseFuture, Basic, Bearer, RequiredHeaderValue, ZeroAsyncAuth, ZeroAuth,
+};
 
 /// Lets a request of the server's own kind pass, or answers it; [`ValidateRequest`](super::ValidateRequest)
 /// for such requests.
@@ -30,6 +32,30 @@ where
     F: FnMut(&mut HttpOwnedRequest) -> Result<(), ZeroResponse>,
 {
     fn validate_owned(&mut self, request: &mut HttpOwnedRequest) -> Result<(), ZeroResponse> {
+        self(request)
+    }
+}
+
+/// Lets a request of the server's own kind pass, or answers it, after some waiting;
+/// [`AsyncAuthorizeRequest`](super::AsyncAuthorizeRequest) for such requests.
+///
+/// Closures of `HttpOwnedRequest` that return such a future are authorizers.
+pub trait AsyncAuthorizeOwnedRequest {
+    /// Becomes the request to pass on, or the answer to it.
+    type Future: Future<Output = Result<HttpOwnedRequest, ZeroResponse>>;
+
+    /// Begins to check a request.
+    fn authorize_owned(&mut self, request: HttpOwnedRequest) -> Self::Future;
+}
+
+impl<F, Fut> AsyncAuthorizeOwnedRequest for F
+where
+    F: FnMut(HttpOwnedRequest) -> Fut,
+    Fut: Future<Output = Result<HttpOwnedRequest, ZeroResponse>>,
+{
+    type Future = Fut;
+
+    fn authorize_owned(&mut self, request: HttpOwnedRequest) -> Fut {
         self(request)
     }
 }
@@ -101,6 +127,27 @@ where
                 response: Some(response),
             },
         }
+    }
+}
+
+impl<S, T> Service<HttpOwnedRequest> for ZeroAsyncAuth<S, T>
+where
+    S: Service<HttpOwnedRequest, Response = ZeroResponse> + Clone,
+    T: AsyncAuthorizeOwnedRequest,
+{
+    type Response = ZeroResponse;
+    type Error = S::Error;
+    type Future = AsyncResponseFuture<T::Future, S, S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: HttpOwnedRequest) -> Self::Future {
+        let authorize = self.auth.authorize_owned(request);
+        self.pass_if(authorize)
     }
 }
 

@@ -7,7 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, VARY,
+};
 use http::{Method, Request, request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -38,13 +41,41 @@ fn decide(policy: &Policy, request: &HttpOwnedRequest) -> Decision {
         return policy.decide(Head::whole(&parts_of(request)));
     }
     with_map(|map| {
-        for name in [ORIGIN, PRIVATE_NETWORK_ASKED] {
-            if let Some(value) = request.header_value(&name) {
-                map.append(name, value);
-            }
-        }
+        read([ORIGIN, PRIVATE_NETWORK_ASKED], request, map);
         policy.decide(Head::without_parts(map))
     })
+}
+
+/// Answers a preflight, in the thread's map: [`give_back`] it.
+fn preflight(policy: &Policy, request: &HttpOwnedRequest) -> (Decision, HeaderMap) {
+    if policy.has_predicates_for_preflights() {
+        return policy.preflight(parts_of(request));
+    }
+    let asked = [
+        ORIGIN,
+        PRIVATE_NETWORK_ASKED,
+        ACCESS_CONTROL_REQUEST_METHOD,
+        ACCESS_CONTROL_REQUEST_HEADERS,
+    ];
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.headers = MAP.take();
+    parts.headers.clear();
+    read(asked, request, &mut parts.headers);
+    policy.preflight(parts)
+}
+
+/// Gives the thread a map whose memory is to be used again.
+fn give_back(map: &mut HeaderMap) {
+    MAP.set(std::mem::take(map));
+}
+
+/// The first value of each header, as rules ask for them.
+fn read<const N: usize>(names: [HeaderName; N], request: &HttpOwnedRequest, into: &mut HeaderMap) {
+    for name in names {
+        if let Some(value) = request.header_value(&name) {
+            into.append(name, value);
+        }
+    }
 }
 
 /// The head in `http`'s types; of one that they cannot express, which no browser sends, the method alone.
@@ -73,7 +104,7 @@ where
     #[inline]
     fn call(&mut self, request: HttpOwnedRequest) -> Self::Future {
         let kind = if request.method() == Method::OPTIONS.as_str() {
-            let (decision, headers) = self.policy.preflight(parts_of(&request));
+            let (decision, headers) = preflight(&self.policy, &request);
             Kind::Preflight { decision, headers }
         } else {
             Kind::Call {
@@ -142,6 +173,7 @@ where
                 headers
                     .iter()
                     .for_each(|(name, value)| write(&mut response, name, value));
+                give_back(headers);
                 Poll::Ready(Ok(response))
             }
         }

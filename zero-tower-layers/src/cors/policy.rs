@@ -75,6 +75,12 @@ impl Policy {
         self.has_predicates
     }
 
+    /// The same of a preflight, which more rules are asked about.
+    #[cfg(feature = "zero-runtime")]
+    pub(super) fn has_predicates_for_preflights(&self) -> bool {
+        self.has_predicates || self.rules.max_age.is_predicate()
+    }
+
     /// Decides on a request that is not a preflight.
     pub(super) fn decide(&self, head: Head<'_>) -> Decision {
         Decision {

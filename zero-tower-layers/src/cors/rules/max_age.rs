@@ -40,6 +40,11 @@ impl MaxAge {
         Self(Rule::Dynamic(Arc::new(f)))
     }
 
+    #[cfg(feature = "zero-runtime")]
+    pub(in crate::cors) fn is_predicate(&self) -> bool {
+        matches!(self.0, Rule::Dynamic(_))
+    }
+
     pub(in crate::cors) fn value(&self, head: Head<'_>) -> Option<HeaderValue> {
         match &self.0 {
             Rule::Unsaid => None,

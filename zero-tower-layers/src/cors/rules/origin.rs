@@ -25,6 +25,7 @@ type AskLater = dyn Fn(HeaderValue, &Parts) -> Answer + Send + Sync;
 enum Rule {
     Const(HeaderValue),
     List(Arc<[HeaderValue]>),
+    Mirror,
     Predicate(Arc<Ask<bool>>),
     AsyncPredicate(Arc<AskLater>),
 }
@@ -78,7 +79,7 @@ impl AllowOrigin {
 
     /// Allows every origin by naming the one that asked, which credentials permit and `*` does not.
     pub fn mirror_request() -> Self {
-        Self::predicate(|_, _| true)
+        Self(Rule::Mirror)
     }
 
     pub(in crate::cors) fn is_wildcard(&self) -> bool {
@@ -101,7 +102,7 @@ impl AllowOrigin {
             return Origin::Known(None);
         };
         let allowed = match &self.0 {
-            Rule::Const(_) => true,
+            Rule::Const(_) | Rule::Mirror => true,
             Rule::AsyncPredicate(ask) => {
                 return Origin::Asked {
                     answer: ask(origin.clone(), head.parts()),
@@ -149,6 +150,7 @@ impl fmt::Debug for Rule {
         match self {
             Rule::Const(origin) => f.debug_tuple("Const").field(origin).finish(),
             Rule::List(origins) => f.debug_tuple("List").field(origins).finish(),
+            Rule::Mirror => f.write_str("Mirror"),
             Rule::Predicate(_) => f.write_str("Predicate"),
             Rule::AsyncPredicate(_) => f.write_str("AsyncPredicate"),
         }
