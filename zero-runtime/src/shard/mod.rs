@@ -45,6 +45,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{CONNECTION_STATE_BYTES, Limits};
 use crate::overload::Windows;
 use crate::pool::arena::Arena;
+use crate::preemption::Preemption;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, H1Limits, HeadTable, NameTable};
 use crate::ring::{Completion, ListenerId, Ring};
@@ -161,6 +162,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     classes: Classes,
     /// When the last call of this turn that was polled here returned; 0 if there was none.
     polled_until_ns: u64,
+    /// Whether polls were long, or only seemed to be.
+    preemption: Preemption,
     ports: Vec<ShardPort<M::Service>>,
     /// The port that takes the next call.
     next_port: usize,
@@ -224,6 +227,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 streak: limits.inline_streak,
             }),
             polled_until_ns: 0,
+            preemption: Preemption::default(),
             ports: seed.ports,
             next_port: 0,
             away: Away::new(seed.inbox.clone()),
