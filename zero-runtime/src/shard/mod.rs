@@ -55,7 +55,7 @@ use crate::stats::ShardCounters;
 use crate::tap::Tap;
 use crate::time::Now;
 use crate::timer::Wheel;
-use crate::waking::Waking;
+use crate::waking::{Rest, Waking};
 use crate::worker::Spawn;
 use crate::worker::parked::Place;
 
@@ -164,6 +164,11 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     polled_until_ns: u64,
     /// Whether polls were long, or only seemed to be.
     preemption: Preemption,
+    /// When the core was last given to a worker that shares it.
+    turn_given_ns: u64,
+    /// While giving it away is no good, because strangers take it.
+    rest: Rest,
+    is_resting: bool,
     ports: Vec<ShardPort<M::Service>>,
     /// The port that takes the next call.
     next_port: usize,
@@ -228,6 +233,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }),
             polled_until_ns: 0,
             preemption: Preemption::default(),
+            turn_given_ns: 0,
+            rest: Rest::of_at_most(wait::REST_NS_MAX),
+            is_resting: false,
             ports: seed.ports,
             next_port: 0,
             away: Away::new(seed.inbox.clone()),

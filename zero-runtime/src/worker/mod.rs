@@ -26,6 +26,7 @@ use crate::time::CoreWaits;
 
 pub(crate) mod parked;
 mod spinner;
+mod turns;
 
 use self::spinner::Spinner;
 
