@@ -49,6 +49,7 @@ mod message;
 mod overload;
 mod phase;
 mod pool;
+mod preemption;
 mod proto;
 mod protocol;
 pub mod raw;

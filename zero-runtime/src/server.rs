@@ -500,13 +500,15 @@ impl Start {
         }
         let spawn = self.runtime.handle();
         let window = self.limits.response_window_bytes;
+        let short_ns = self.limits.inline_poll_max_ns / 2;
         let spin = match self.limits.wakeup {
             Wakeup::Sleep => worker::Spin::Never,
             Wakeup::Adaptive | Wakeup::Spin => worker::Spin::Adaptive,
         };
         let start = |_| {
             let port = link::link::<S>(inbox.clone());
-            let task = worker::run(port.link.clone(), 0, spawn.clone(), window, spin);
+            let link = port.link.clone();
+            let task = worker::run(link, 0, spawn.clone(), window, short_ns, spin);
             spawn.spawn(task);
             port
         };

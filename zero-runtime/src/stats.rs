@@ -91,6 +91,10 @@ counters! {
     spins_found,
     /// Times it spun and had to sleep after all.
     spins_in_vain,
+    /// Polls on a shard that seemed long only because it had lost its core to somebody else meanwhile.
+    polls_excused,
+    /// Times a shard that shares its core with workers gave it to one that waited for it.
+    turns_given,
     /// Handlers that panicked, and what else of the application did: make services, taps.
     handler_panics,
     /// Handlers dropped before they were done, because their peer had gone.

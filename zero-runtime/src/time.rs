@@ -1,5 +1,7 @@
 //! The one file that reads the clock. Everyone else is handed a [`Now`].
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An instant on a shard's clock: monotonic for deadlines, with the wall clock beside it for `Date`.
@@ -65,9 +67,70 @@ impl Default for Clock {
     }
 }
 
+const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
+
+/// Reads how long the calling thread was ready to run and had no core, from `/proc`.
+#[derive(Default, Debug)]
+pub struct CoreWaits {
+    /// The scheduler's account of this thread; `None` before the first reading, and where there is none.
+    account: Option<File>,
+}
+
+impl CoreWaits {
+    /// Nanoseconds since the thread began; 0 where the kernel does not tell. A value is read on one thread
+    /// only: it stays with the one that reads it first.
+    pub fn read_ns(&mut self) -> u64 {
+        if self.account.is_none() {
+            self.account = File::open(SCHEDSTAT).ok();
+        }
+        let mut text = [0; 64];
+        let read = self.account.as_ref().map(|file| file.read_at(&mut text, 0));
+        match read {
+            Some(Ok(count)) => waited_ns(&text[..count]).unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+/// The second of three numbers: time run, time waited, and how often it ran.
+fn waited_ns(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schedulers_account_is_read() {
+        assert_eq!(waited_ns(b"174572 3109168 2\n"), Some(3_109_168));
+        assert_eq!(waited_ns(b""), None);
+        assert_eq!(waited_ns(b"1 -2 3"), None);
+    }
+
+    /// Two threads that compute on one core wait for each other.
+    #[test]
+    fn a_thread_without_its_core_waits() {
+        let core = crate::cpus::usable()[0];
+        let computes = move |until: Instant| {
+            crate::sys::pin_current_thread(core).unwrap();
+            while Instant::now() < until {}
+        };
+        let until = Instant::now() + Duration::from_millis(300);
+        let other = std::thread::spawn(move || computes(until));
+        let waited_ns = std::thread::spawn(move || {
+            let mut waits = CoreWaits::default();
+            computes(until);
+            waits.read_ns()
+        });
+        other.join().unwrap();
+        let waited_ns = waited_ns.join().unwrap();
+        // Kernels without the account are asked nothing.
+        if std::path::Path::new(SCHEDSTAT).exists() {
+            assert!(waited_ns > 20_000_000, "{waited_ns}");
+        }
+    }
 
     #[test]
     fn the_clock_agrees_with_the_machine() {

@@ -53,6 +53,8 @@ pub(crate) trait Waking {
 
     /// Whether it spins although others in this process have work and too few cores.
     const IS_SELFISH: bool = false;
+    /// Whether it takes turns with workers that share its core.
+    const TAKES_TURNS: bool = false;
 }
 
 /// A wait that is over.
@@ -127,10 +129,7 @@ pub(crate) struct Adaptive {
     busy: u32,
     /// Waits to be slept through because of them.
     left_out: u32,
-    /// When the core was last lost.
-    lost_ns: Option<u64>,
-    rest_until_ns: u64,
-    rest_ns: u64,
+    rest: Rest,
 }
 
 impl Adaptive {
@@ -147,15 +146,14 @@ impl Adaptive {
             in_vain: 0,
             busy: 0,
             left_out: 0,
-            lost_ns: None,
-            rest_until_ns: 0,
-            rest_ns: 0,
+            rest: Rest::of_at_most(REST_NS_MAX),
         }
     }
 }
 
 impl Waking for Adaptive {
     const SPINS: bool = true;
+    const TAKES_TURNS: bool = true;
 
     #[inline]
     fn spin_until_ns(&mut self, now_ns: u64) -> Option<u64> {
@@ -163,7 +161,7 @@ impl Waking for Adaptive {
             self.left_out -= 1;
             return None;
         }
-        if self.score < SCORE_MIN || now_ns < self.rest_until_ns {
+        if self.score < SCORE_MIN || self.rest.lasts(now_ns) {
             return None;
         }
         let spin_ns = SPIN_MEANS * self.short_ns;
@@ -203,8 +201,39 @@ impl Waking for Adaptive {
         }
     }
 
-    #[cold]
     fn lost_core(&mut self, now_ns: u64, lost_ns: u64) {
+        self.rest.lost_core(now_ns, lost_ns);
+    }
+}
+
+/// A time without doing what has cost the core: twice as long each time that happens again soon.
+pub(crate) struct Rest {
+    ns_max: u64,
+    /// When the core was last lost for a short time only.
+    lost_ns: Option<u64>,
+    until_ns: u64,
+    ns: u64,
+}
+
+impl Rest {
+    /// One that lasts no longer than `ns_max`, which is at least 100 ms.
+    pub(crate) fn of_at_most(ns_max: u64) -> Self {
+        Rest {
+            ns_max,
+            lost_ns: None,
+            until_ns: 0,
+            ns: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lasts(&self, now_ns: u64) -> bool {
+        now_ns < self.until_ns
+    }
+
+    /// Takes note of the core having been lost for `lost_ns`.
+    #[cold]
+    pub(crate) fn lost_core(&mut self, now_ns: u64, lost_ns: u64) {
         let before_ns = self.lost_ns.replace(now_ns);
         let is_again = before_ns.is_some_and(|before_ns| now_ns - before_ns <= LOSSES_NS);
         if lost_ns < SLICE_NS && !is_again {
@@ -212,12 +241,12 @@ impl Waking for Adaptive {
         }
         self.lost_ns = None;
         // Whoever was quiet for as long as we rested may have gone.
-        let is_soon = now_ns.saturating_sub(self.rest_until_ns) < self.rest_ns.max(LOSSES_NS);
-        self.rest_ns = match is_soon {
-            true => (2 * self.rest_ns).clamp(REST_NS_MIN, REST_NS_MAX),
+        let is_soon = now_ns.saturating_sub(self.until_ns) < self.ns.max(LOSSES_NS);
+        self.ns = match is_soon {
+            true => (2 * self.ns).clamp(REST_NS_MIN, self.ns_max),
             false => REST_NS_MIN,
         };
-        self.rest_until_ns = now_ns + self.rest_ns;
+        self.until_ns = now_ns + self.ns;
     }
 }
 

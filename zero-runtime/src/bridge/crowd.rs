@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::turns::Turns;
+
 /// Counts the handlers that wait for a worker, are polled by one, or wait for something else there.
 ///
 /// On cache lines of its own: shards that spin look at it.
@@ -13,6 +15,7 @@ pub(crate) struct Crowd {
     shards: usize,
     workers: usize,
     cores: usize,
+    turns: Turns,
 }
 
 impl Crowd {
@@ -23,6 +26,7 @@ impl Crowd {
             shards,
             workers,
             cores,
+            turns: Turns::default(),
         })
     }
 
@@ -54,6 +58,17 @@ impl Crowd {
     pub(crate) fn is_short_of_cores(&self) -> bool {
         let away = self.away.load(Ordering::Relaxed);
         away > 0 && self.shards + away.min(self.workers) > self.cores
+    }
+
+    #[inline]
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Whether the caller, who makes a worker poll a handler, is to let workers and shards take turns: there
+    /// is one core for all of them, and another handler that may come back meanwhile.
+    pub(crate) fn begins_turns(&self) -> bool {
+        self.cores == 1 && self.away.load(Ordering::Relaxed) > 1 && self.turns.begin()
     }
 
     /// Whether there are more cores than shards, so that a worker that spins takes none of theirs.

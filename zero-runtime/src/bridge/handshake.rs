@@ -58,6 +58,12 @@ impl<B: Bell> Wakeup<B> {
         false
     }
 
+    /// Whether the sleeper has not announced sleep. It may do so at any time.
+    pub(crate) fn is_awake(&self) -> bool {
+        // Relaxed: nothing may follow from it.
+        self.state.load(Ordering::Relaxed) == AWAKE
+    }
+
     /// Ends the sleep. The bell may have been rung in between; it then rings once in vain.
     #[inline]
     pub(crate) fn awake(&self) {

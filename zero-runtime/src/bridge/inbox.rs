@@ -139,6 +139,10 @@ impl ConnSignal {
         self.inbox.wakeup.wake();
     }
 
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
     /// The server's handlers that are away from their shards.
     pub(crate) fn crowd(&self) -> &Crowd {
         &self.inbox.crowd

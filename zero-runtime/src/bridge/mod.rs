@@ -9,6 +9,7 @@
 //! * [`peers`]: how many connections each peer has.
 //! * [`place`]: connections that a shard let go and still counts.
 //! * [`crowd`]: how many handlers are away from their shards, and whether they lack cores.
+//! * [`turns`]: how workers and shards that share a core give it to each other.
 //! * [`link`]: batches of calls to a worker and their answers.
 
 pub(crate) mod arrivals;
@@ -21,3 +22,4 @@ pub(crate) mod peers;
 pub(crate) mod place;
 pub(crate) mod reply;
 pub(crate) mod request_body;
+pub(crate) mod turns;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::handshake::Credit;
-use super::inbox::ConnSignal;
+use super::inbox::{ConnSignal, Inbox};
 use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
 
@@ -136,6 +136,11 @@ impl ReplySender {
         debug_assert!(pushed.is_ok(), "a piece is sent only when there is room");
         self.unannounced = true;
         true
+    }
+
+    /// The inbox of the shard that takes the reply.
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        self.shared.signal.inbox()
     }
 
     /// Tells the shard of what was sent since the last time.

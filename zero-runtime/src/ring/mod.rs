@@ -104,6 +104,11 @@ pub trait Ring {
     /// The present instant on this ring's clock.
     fn now(&self) -> Now;
 
+    /// Nanoseconds that this thread was ready to run and had no core, where that can be told; a system call.
+    fn core_waits_ns(&mut self) -> u64 {
+        0
+    }
+
     /// Accepts until told otherwise.
     fn arm_accept(&mut self, listener: ListenerId);
     /// Asks that accepting ends; an `Accepted` without `more` follows if it was armed.

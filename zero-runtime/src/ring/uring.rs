@@ -33,7 +33,7 @@ use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
-use crate::time::{Clock, Now};
+use crate::time::{Clock, CoreWaits, Now};
 
 /// Submissions queued between two enters; more wait in memory.
 const SQ_ENTRIES: u32 = 512;
@@ -173,6 +173,7 @@ pub struct Uring {
     /// Its time, which the kernel reads when the alarm is submitted.
     alarm_time: Box<Timespec>,
     clock: Clock,
+    core_waits: CoreWaits,
     counters: Arc<ShardCounters>,
 }
 
@@ -227,6 +228,7 @@ impl Uring {
             alarm_at_ns: None,
             alarm_time: Box::new(Timespec::new()),
             clock: Clock::new(),
+            core_waits: CoreWaits::default(),
             counters: config.counters,
         };
         uring.arm_wakeup();
@@ -539,6 +541,10 @@ impl Ring for Uring {
 
     fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    fn core_waits_ns(&mut self) -> u64 {
+        self.core_waits.read_ns()
     }
 
     fn arm_accept(&mut self, listener: ListenerId) {

@@ -3,6 +3,8 @@
 //! All four are services to the same shards; they differ in where a call runs and in what it borrows.
 //! Knows `Io` and services; knows nothing of shards.
 
+#[cfg(test)]
+mod one_core;
 mod per_core;
 mod sync;
 mod tower;

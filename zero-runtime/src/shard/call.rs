@@ -196,10 +196,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return self.send_call(key, head, body, Some(class));
         }
         // Next to nothing lies between two calls of a turn.
-        let started_ns = match self.polled_until_ns {
+        let mut started_ns = match self.polled_until_ns {
             0 => self.ring.now().mono_ns,
             until_ns => until_ns,
         };
+        if self.preemption.is_due(started_ns) {
+            let waited_ns = self.ring.core_waits_ns();
+            // Behind the reading: what was waited before it excuses nothing, so it must not count either.
+            started_ns = self.ring.now().mono_ns;
+            self.preemption.look(started_ns, waited_ns);
+        }
         self.call_inline(call, body);
         let now_ns = self.ring.now().mono_ns;
         self.polled_until_ns = now_ns;
@@ -211,6 +217,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     #[cold]
     fn note_long_poll(&mut self, class: ClassId, ns: u64, now_ns: u64) {
+        let waited_ns = self.ring.core_waits_ns();
+        let most_ns = self.limits.inline_poll_max_ns;
+        if self.preemption.excuses(ns, most_ns, now_ns, waited_ns) {
+            self.counters.polls_excused.add(1);
+            return;
+        }
         let longest_ns = self.counters.inline_poll_ns_max.get().max(ns);
         self.counters.inline_poll_ns_max.set(longest_ns);
         if self.limits.stall_min_ns.is_some_and(|min_ns| ns > min_ns) {
@@ -405,7 +417,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             let epoch = port.relieve();
             let window = self.limits.response_window_bytes;
             let spin = worker::Spin::Never;
-            let task = worker::run(port.link.clone(), epoch, self.spawn.clone(), window, spin);
+            let short_ns = self.limits.inline_poll_max_ns / 2;
+            let link = port.link.clone();
+            let task = worker::run(link, epoch, self.spawn.clone(), window, short_ns, spin);
             self.spawn.spawn(task);
         }
     }

@@ -45,6 +45,7 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{CONNECTION_STATE_BYTES, Limits};
 use crate::overload::Windows;
 use crate::pool::arena::Arena;
+use crate::preemption::Preemption;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{BodyKind, NameTable};
 use crate::protocol::Http1;
@@ -55,7 +56,7 @@ use crate::stats::ShardCounters;
 use crate::tap::Tap;
 use crate::time::Now;
 use crate::timer::Wheel;
-use crate::waking::Waking;
+use crate::waking::{Rest, Waking};
 use crate::worker::Spawn;
 use crate::worker::parked::Place;
 
@@ -165,6 +166,13 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     classes: Classes,
     /// When the last call of this turn that was polled here returned; 0 if there was none.
     polled_until_ns: u64,
+    /// Whether polls were long, or only seemed to be.
+    preemption: Preemption,
+    /// When the core was last given to a worker that shares it.
+    turn_given_ns: u64,
+    /// While giving it away is no good, because strangers take it.
+    rest: Rest,
+    is_resting: bool,
     ports: Vec<ShardPort<M::Service>>,
     /// The port that takes the next call.
     next_port: usize,
@@ -219,6 +227,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 streak: limits.inline_streak,
             }),
             polled_until_ns: 0,
+            preemption: Preemption::default(),
+            turn_given_ns: 0,
+            rest: Rest::of_at_most(wait::REST_NS_MAX),
+            is_resting: false,
             ports: seed.ports,
             next_port: 0,
             away: Away::new(seed.inbox.clone()),

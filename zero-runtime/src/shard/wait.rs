@@ -16,12 +16,23 @@ const LOOKS: u32 = 4;
 /// an interrupt takes, and less than the least slice a scheduler gives.
 const LOSS_NS: u64 = 250_000;
 
+/// A worker that shares the core waits no longer than this and one turn for its own.
+const TURN_NS: u64 = 200_000;
+/// A turn of the workers that takes longer was somebody else's: handlers that leave their shard are polled
+/// for less, and a scheduler's slice is more.
+const STRANGERS_NS: u64 = 2_000_000;
+/// Longest time without turns after that: a slice lost in each is a hundredth of it.
+pub(super) const REST_NS_MAX: u64 = 400_000_000;
+
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Submits, and returns once there is something to react to, or the next deadline has come.
     pub(super) fn await_facts<W: Waking>(&mut self, waking: &mut W) -> io::Result<()> {
         self.ports.iter_mut().for_each(ShardPort::announce);
         if !self.calls.is_empty() {
             return self.ring.turn(Wait::Poll);
+        }
+        if W::TAKES_TURNS && self.take_turns()? {
+            return Ok(());
         }
         if !W::SPINS {
             return self.sleep();
@@ -53,6 +64,49 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let ns = self.ring.now().mono_ns - began_ns;
         waking.waited(Waited { ns, spun });
         Ok(())
+    }
+
+    /// Gives the core to a worker that waits for it, if there is one. Returns whether there is something to
+    /// react to; else it is to be waited for.
+    #[inline]
+    fn take_turns(&mut self) -> io::Result<bool> {
+        match self.inbox.crowd().turns().are_taken() || self.is_resting {
+            true => self.give_turn(),
+            false => Ok(false),
+        }
+    }
+
+    #[cold]
+    fn give_turn(&mut self) -> io::Result<bool> {
+        let turns = self.inbox.crowd().turns();
+        let now_ns = self.ring.now().mono_ns;
+        if self.is_resting {
+            self.is_resting = self.rest.lasts(now_ns);
+            turns.suspend(self.is_resting);
+            return Ok(false);
+        }
+        self.ring.turn(Wait::Poll)?;
+        // It has its turn at once, unless what comes meanwhile makes for a better one.
+        if self.has_news() && now_ns < self.turn_given_ns + TURN_NS {
+            self.ring.turn(Wait::Poll)?;
+            return Ok(true);
+        }
+        std::thread::yield_now();
+        self.counters.turns_given.add(1);
+        self.turn_given_ns = self.ring.now().mono_ns;
+        let ns = self.turn_given_ns - now_ns;
+        if ns > STRANGERS_NS {
+            self.rest.lost_core(self.turn_given_ns, ns);
+            self.is_resting = self.rest.lasts(self.turn_given_ns);
+            self.inbox.crowd().turns().suspend(self.is_resting);
+        }
+        // Replies are taken first: what they send is submitted by the same enter that collects requests.
+        let is_called = self.is_called();
+        if !is_called && self.has_news() {
+            self.ring.turn(Wait::Poll)?;
+            return Ok(true);
+        }
+        Ok(is_called)
     }
 
     /// Looks for news without entering the kernel, until there is some, or the time is over.

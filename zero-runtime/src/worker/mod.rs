@@ -3,6 +3,7 @@
 //! A worker polls each call once itself, as a real tokio task; a call that does not answer at
 //! once becomes a task of its own. Knows the bridge; never sees a shard.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -18,11 +19,14 @@ use crate::bridge::link::{Answer, Call, Complete, Link, Outcome, Taken};
 use crate::bridge::reply::{self, Reply, ReplySender};
 use crate::driver::{Driver, Ended, Sink};
 use crate::message::ResponseHead;
+use crate::preemption::Preemption;
 use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
+use crate::time::CoreWaits;
 
 pub(crate) mod parked;
 mod spinner;
+mod turns;
 
 use self::spinner::Spinner;
 
@@ -186,6 +190,7 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
     epoch: u64,
     spawn: X,
     response_window_bytes: usize,
+    short_ns: u64,
     spin: Spin,
 ) {
     let mut spare: Option<Pin<Box<Driver<S>>>> = None;
@@ -223,7 +228,9 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
             link.answer(Answer {
                 conn,
                 outcome,
-                polled: class.map(|class| (class, ns)),
+                polled: class
+                    .filter(|_| !is_excused(ns, short_ns))
+                    .map(|class| (class, ns)),
             });
             batch.announce_if_late();
             // A fresh budget for the next handler, as if it were a task of its own.
@@ -235,6 +242,21 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
         }
     })
     .await;
+}
+
+thread_local! {
+    static PREEMPTION: RefCell<(CoreWaits, Preemption)> = RefCell::default();
+}
+
+/// Whether a poll that took more than `short_ns` may have taken less, had the thread not lost its core. It
+/// then tells nothing of its class.
+#[inline]
+fn is_excused(ns: u64, short_ns: u64) -> bool {
+    ns > short_ns
+        && PREEMPTION.with_borrow_mut(|(waits, preemption)| {
+            // How often it is looked at is the shard's matter; here every look is one at a doubtful poll.
+            preemption.excuses(ns, short_ns, 0, waits.read_ns())
+        })
 }
 
 /// Answers a sleeping shard is told of together.

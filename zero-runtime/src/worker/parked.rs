@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::task::{Wake, Waker};
 
-use super::{Detached, Spawn};
+use super::{Detached, Spawn, turns};
 use crate::bridge::baton::Baton;
 use crate::bridge::handshake::Parking;
 use crate::service::HttpService;
@@ -76,7 +76,13 @@ impl<S: HttpService, X: Spawn> Parked<S, X> {
     /// Makes a task of the call.
     fn go_on(&self) {
         if let Some(call) = self.call.with(Option::take) {
+            let inbox = call.reply.inbox();
+            let turns = inbox.crowd().begins_turns().then(|| inbox.clone());
+            inbox.crowd().turns().note_woken();
             self.spawn.spawn(call);
+            if let Some(inbox) = turns {
+                self.spawn.spawn(turns::take(inbox));
+            }
         }
     }
 }
