@@ -9,6 +9,7 @@ use super::subject::{Subject, tell_apart};
 use crate::args::{Failure, list};
 use crate::case::Case;
 use crate::server::Backend;
+use crate::stats::PAIRS_MIN;
 
 /// What `--quick` measures unless it is told.
 const QUICK: [&str; 10] = [
@@ -45,7 +46,8 @@ pub struct Options {
 pub const HELP: &str = "\
 Compares backends by turns and writes report.html and report.json.
 
-  --quick               a first look in under two minutes: too few runs for verdicts, no instructions
+  --quick               a first look in under two minutes: ten scenarios, short runs, latency at half
+                        load alone, no instructions
   --scenario A,B        only these, in this order (--list names them)
   --backend A,B         the sides; ratios are of the first to each other one
                         (--list names them; NAME@mimalloc for another allocator, NAME+burn300 for a
@@ -85,6 +87,7 @@ impl Options {
         let mut names: Vec<String> = Vec::new();
         let mut subjects: Vec<Subject> = backends.iter().map(|&b| b.into()).collect();
         let (mut quick, mut runs, mut seconds, mut warm_up) = (false, None, None, None);
+        let mut shares = None;
         let mut options = Options {
             cases: Vec::new(),
             subjects: Vec::new(),
@@ -93,7 +96,7 @@ impl Options {
                 warm_up: Duration::ZERO,
                 load: Duration::ZERO,
             },
-            shares: vec![0.25, 0.5, 0.75, 0.9],
+            shares: Vec::new(),
             counts: true,
             instructions: true,
             out: PathBuf::from("target/zero-bench"),
@@ -111,7 +114,7 @@ impl Options {
                 Long("runs") => runs = Some(parser.value()?.parse()?),
                 Long("seconds") => seconds = Some(parser.value()?.parse()?),
                 Long("warm-up") => warm_up = Some(parser.value()?.parse()?),
-                Long("rates") => options.shares = rates(&parser.value()?.string()?)?,
+                Long("rates") => shares = Some(rates(&parser.value()?.string()?)?),
                 Long("no-counts") => options.counts = false,
                 Long("out") => options.out = parser.value()?.into(),
                 Long("save") => options.save = Some(file_name(parser.value()?.string()?)?),
@@ -120,13 +123,17 @@ impl Options {
             }
         }
         options.instructions = options.counts && !quick;
-        options.runs = runs.unwrap_or(if quick { 2 } else { 7 });
+        options.shares = shares.unwrap_or_else(|| match quick {
+            true => vec![0.5],
+            false => vec![0.25, 0.5, 0.75, 0.9],
+        });
+        options.runs = runs.unwrap_or(if quick { PAIRS_MIN } else { 7 });
         if options.runs == 0 {
             return Err("--runs must be at least 1".into());
         }
         options.phases = Phases {
-            warm_up: time(warm_up.unwrap_or(if quick { 0.3 } else { 1.0 }))?,
-            load: time(seconds.unwrap_or(if quick { 1.0 } else { 4.0 }))?,
+            warm_up: time(warm_up.unwrap_or(if quick { 0.1 } else { 1.0 }))?,
+            load: time(seconds.unwrap_or(if quick { 0.25 } else { 4.0 }))?,
         };
         if options.phases.load.is_zero() {
             return Err("--seconds must be more than 0".into());
@@ -216,7 +223,9 @@ mod tests {
         let all = options("");
         assert_eq!(all.cases.len(), SCENARIOS.len());
         assert_eq!(all.runs, 7);
-        assert_eq!(options("--quick").cases.len(), QUICK.len());
+        let quick = options("--quick");
+        assert_eq!(quick.cases.len(), QUICK.len());
+        assert!(quick.runs >= PAIRS_MIN, "verdicts need as many");
         let some = options("--scenario echo1k,plain1 --backend hyper,hyper --runs 3 --seconds 0.5");
         assert_eq!(some.cases[0].name, "echo1k");
         assert_eq!(some.subjects[1].label, "hyper (2)");
