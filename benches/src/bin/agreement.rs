@@ -1,7 +1,7 @@
 //! Holds the load generator against wrk: the same server, the same connections, by turns.
 //!
 //! Run: `cargo build --release -p zero-bench && target/release/agreement --runs 6` (`--seconds 3`,
-//! `--backend hyper`). Needs wrk.
+//! `--backend hyper`; `--spin`: ours looks for answers rather than sleep, which wrk cannot). Needs wrk.
 //!
 //! See: a row per scenario with medians, and the ratio of ours to wrk's with its interval. In all but
 //! one the server is what limits; where the generator does, wrk's latency leaves out what a request waits in
@@ -38,10 +38,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let (names, backend, runs, seconds) = parse_args()?;
+    let args = parse_args()?;
     warn_if_debug_build();
     let pinning = Pinning::probe();
-    let scenarios = names
+    let scenarios = args
+        .names
         .iter()
         .map(|name| scenario::find(name))
         .collect::<Result<Vec<_>, _>>()?;
@@ -52,9 +53,9 @@ fn run() -> Result<(), Failure> {
     println!("| scenario | | wrk | ours | ours / wrk |\n|---|---|---|---|---|");
     for scenario in scenarios {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-        for round in 0..runs {
-            let with_wrk = || by_wrk(scenario, backend, &wrk, &pinning, seconds);
-            let with_ours = || by_us(scenario, backend, &pinning, seconds);
+        for round in 0..args.runs {
+            let with_wrk = || by_wrk(scenario, &args, &wrk, &pinning);
+            let with_ours = || by_us(scenario, &args, &pinning);
             if round % 2 == 0 {
                 theirs.push(with_wrk()?);
                 ours.push(with_ours()?);
@@ -88,19 +89,18 @@ fn run() -> Result<(), Failure> {
 
 fn by_wrk(
     scenario: &Scenario,
-    backend: Backend,
+    args: &Args,
     wrk: &Wrk,
     pinning: &Pinning,
-    seconds: u64,
 ) -> Result<Shown, Failure> {
-    let server = ServerProcess::launch(&Launch::server(backend)?, pinning)?;
+    let server = ServerProcess::launch(&Launch::server(args.backend)?, pinning)?;
     let spinner = scenario
         .spinner
         .then(|| start_spinner(pinning, Duration::from_secs(60)))
         .transpose()?;
     wrk.run(scenario, server.addr, 1)?;
     let before = reaped_children_cpu()?;
-    let report = wrk.run(scenario, server.addr, seconds)?;
+    let report = wrk.run(scenario, server.addr, args.seconds)?;
     let cpu = reaped_children_cpu()? - before;
     drop(spinner);
     if let Some(problem) = report.problem {
@@ -113,19 +113,15 @@ fn by_wrk(
     })
 }
 
-fn by_us(
-    scenario: &Scenario,
-    backend: Backend,
-    pinning: &Pinning,
-    seconds: u64,
-) -> Result<Shown, Failure> {
-    let server = ServerProcess::launch(&Launch::server(backend)?, pinning)?;
+fn by_us(scenario: &Scenario, args: &Args, pinning: &Pinning) -> Result<Shown, Failure> {
+    let server = ServerProcess::launch(&Launch::server(args.backend)?, pinning)?;
     let spinner = scenario
         .spinner
         .then(|| start_spinner(pinning, Duration::from_secs(60)))
         .transpose()?;
-    let plan =
-        Case::from(scenario).plan(v4(server.addr)?, WARM_UP, Duration::from_secs(seconds))?;
+    let seconds = Duration::from_secs(args.seconds);
+    let mut plan = Case::from(scenario).plan(v4(server.addr)?, WARM_UP, seconds)?;
+    plan.spin = args.spin;
     let is_pinned = matches!(pinning, Pinning::Cores);
     let outcome = thread::spawn(move || {
         if is_pinned {
@@ -147,25 +143,38 @@ fn by_us(
     })
 }
 
-fn parse_args() -> Result<(Vec<String>, Backend, usize, u64), Failure> {
+struct Args {
+    names: Vec<String>,
+    backend: Backend,
+    runs: usize,
+    seconds: u64,
+    spin: bool,
+}
+
+fn parse_args() -> Result<Args, Failure> {
     use lexopt::{Arg::Long, Parser, ValueExt as _};
 
-    let mut names = ["plain1", "hdr64", "echo64k", "plain64"]
-        .map(String::from)
-        .to_vec();
-    let (mut backend, mut runs, mut seconds) = (Backend::Hyper, 6, 3);
+    let names = ["plain1", "hdr64", "echo64k", "plain64"];
+    let mut args = Args {
+        names: names.map(String::from).to_vec(),
+        backend: Backend::Hyper,
+        runs: 6,
+        seconds: 3,
+        spin: false,
+    };
     let mut parser = Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("scenario") => names = list(&mut parser)?,
-            Long("backend") => backend = parser.value()?.parse()?,
-            Long("runs") => runs = parser.value()?.parse()?,
-            Long("seconds") => seconds = parser.value()?.parse()?,
+            Long("scenario") => args.names = list(&mut parser)?,
+            Long("backend") => args.backend = parser.value()?.parse()?,
+            Long("runs") => args.runs = parser.value()?.parse()?,
+            Long("seconds") => args.seconds = parser.value()?.parse()?,
+            Long("spin") => args.spin = true,
             other => return Err(other.unexpected().into()),
         }
     }
-    if runs == 0 || seconds == 0 {
+    if args.runs == 0 || args.seconds == 0 {
         return Err("--runs and --seconds must be at least 1".into());
     }
-    Ok((names, backend, runs, seconds))
+    Ok(args)
 }

@@ -7,6 +7,7 @@
 //!   moment each was due. Without it each connection sends when its last answer has come
 //! * `--method POST`, `--header 'Name: value'` (again and again), `--body-bytes 1024`
 //! * `--churn`: a connection per request
+//! * `--spin`: looks for answers rather than sleep, which wants a core to itself
 //! * `--idle 10000`: so many more connections that stay open and do nothing
 //! * `--core 1`: runs on that core only
 //! * `--json`: all that is known, with the latencies' curve
@@ -90,6 +91,7 @@ fn parse_args() -> Result<Args, Failure> {
             Long("warm-up") => plan.warm_up = seconds(&mut parser)?,
             Long("pipeline") => plan.pipeline = parser.value()?.parse()?,
             Long("rate") => plan.pace = Pace::Open(parser.value()?.parse()?),
+            Long("spin") => plan.spin = true,
             Long("churn") => plan.churn = true,
             Long("idle") => plan.idle_connections = parser.value()?.parse()?,
             Long("method") => method = parser.value()?.string()?,

@@ -177,9 +177,22 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
             self.check_alive()?;
-            self.ring.wait(LOOK_UP.min(Duration::from_nanos(left_ns)))?;
+            let limit_ns = left_ns.min(ns(LOOK_UP));
+            match self.plan.spin {
+                true => self.look_for_work(limit_ns)?,
+                false => self.ring.wait(Duration::from_nanos(limit_ns))?,
+            }
             self.collect();
         }
+    }
+
+    /// Looks until something has happened, at most for so long.
+    fn look_for_work(&mut self, limit_ns: u64) -> io::Result<()> {
+        let end_ns = self.now() + limit_ns;
+        while !self.ring.has_work() && self.now() < end_ns {
+            std::hint::spin_loop();
+        }
+        self.ring.submit()
     }
 
     fn carry_on_open(&mut self, rate: f64, start_ns: u64, end_ns: u64) -> Result<(), Failure> {

@@ -25,6 +25,9 @@ pub struct Plan {
     pub churn: bool,
     /// When requests are sent.
     pub pace: Pace,
+    /// Whether a closed loop looks for answers until they come, rather than sleep, on a core of its own: a
+    /// server whose answer has to wake the generator pays for that. At a fixed rate it looks anyway.
+    pub spin: bool,
     /// Load before anything is counted.
     pub warm_up: Duration,
     /// Load that is counted.
@@ -79,6 +82,7 @@ impl Plan {
             pipeline: 1,
             churn: false,
             pace: Pace::Closed,
+            spin: false,
             warm_up: Duration::from_millis(100),
             duration: Duration::from_secs(1),
         }
