@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use libc::{c_char, c_long};
 use zero_bench::client::Client;
+use zero_bench::server::{self, Backend};
 use zero_runtime::router::{Params, Router};
 use zero_runtime::{
     Config, Dispatch, HttpOwnedRequest, HttpRequest, Io, ShutdownHandle, ZeroResponse, ZeroRuntime,
@@ -115,10 +116,20 @@ fn modes() -> Vec<(&'static str, ShutdownHandle, SocketAddr)> {
     modes
 }
 
+/// A loop of its own, in a thread that ends with the process.
+fn raw_shard() -> SocketAddr {
+    let raw = server::start(Backend::ZeroRaw, zero_bench::app::router(), 1, 0);
+    raw.expect("io_uring").addr
+}
+
 #[test]
 fn no_request_waits_for_a_thread_or_wakes_one() {
     the_counter_counts();
-    for (mode, handle, addr) in modes() {
+    let raw = ("raw shard", None, raw_shard());
+    let modes = modes()
+        .into_iter()
+        .map(|(mode, handle, addr)| (mode, Some(handle), addr));
+    for (mode, handle, addr) in modes.chain([raw]) {
         let mut clients: Vec<_> = (0..CONNECTIONS)
             .map(|_| Client::connect(addr).unwrap())
             .collect();

@@ -1,4 +1,5 @@
-//! The modes of `ZeroRuntime` take nothing from the heap: not one allocation in ten thousand requests.
+//! The modes of `ZeroRuntime`, and a raw shard, take nothing from the heap: not one allocation in ten thousand
+//! requests.
 //!
 //! One test, for the counts are the process's: a second test, or its start, would be counted too.
 #![cfg(feature = "zero")]
@@ -7,9 +8,10 @@ use std::net::SocketAddr;
 
 use zero_bench::alloc::{AllocCount, CountingAlloc};
 use zero_bench::client::Client;
+use zero_runtime::raw::Event;
 use zero_runtime::router::{Params, Router};
 use zero_runtime::{
-    Config, HttpOwnedRequest, HttpRequest, Io, ShutdownHandle, ZeroResponse, ZeroRuntime,
+    Config, HttpOwnedRequest, HttpRequest, Io, RawShard, ShutdownHandle, ZeroResponse, ZeroRuntime,
 };
 
 #[global_allocator]
@@ -88,10 +90,11 @@ fn no_mode_takes_anything_from_the_heap() {
         ("12 fields", FIELDS.to_owned()),
         ("POST 1 KiB", post()),
     ];
-    for (mode, _handle, addr) in &modes {
+    let at = modes.iter().map(|(mode, _, addr)| (*mode, *addr));
+    for (mode, addr) in at.chain([("raw shard", raw_shard())]) {
         for (request, bytes) in &requests {
             for pipeline in [1, PIPELINE] {
-                let taken = count(*addr, bytes, pipeline);
+                let taken = count(addr, bytes, pipeline);
                 eprintln!("{mode}, {request} x{pipeline}: {taken:?}");
                 assert_eq!(
                     taken,
@@ -101,6 +104,26 @@ fn no_mode_takes_anything_from_the_heap() {
             }
         }
     }
+}
+
+/// A loop of its own, in a thread that ends with the process.
+fn raw_shard() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut shard = RawShard::new(Config::default()).expect("io_uring");
+        let endpoint = shard.http_listen(([127, 0, 0, 1], 0).into()).unwrap();
+        tell.send(shard.local_addr(endpoint).unwrap()).unwrap();
+        loop {
+            shard.poll(None).unwrap();
+            while let Some(event) = shard.next_event() {
+                if let Event::Request { conn, request, .. } = event {
+                    let response = app(request);
+                    shard.http_respond(conn, response).unwrap();
+                }
+            }
+        }
+    });
+    told.recv().unwrap()
 }
 
 /// What the process takes for all requests after the warm-up; the client takes nothing.

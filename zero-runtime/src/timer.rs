@@ -78,6 +78,12 @@ impl Wheel {
         }
     }
 
+    /// Whether [`poll`](Self::poll) would look for entries.
+    #[inline]
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        now_ns / TICK_NS >= self.tick_min
+    }
+
     /// When to poll next: never after the next entry is due, seldom before.
     #[inline]
     pub fn next_deadline_ns(&self) -> Option<u64> {

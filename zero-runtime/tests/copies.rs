@@ -7,9 +7,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use zero_runtime::raw::Event;
 use zero_runtime::{
-    Config, Copied, Copies, HttpOwnedRequest, HttpRequest, Io, SendBuffer, ShutdownHandle,
-    ZeroResponse, ZeroRuntime,
+    Config, Copied, Copies, HttpOwnedRequest, HttpRequest, Io, RawShard, SendBuffer,
+    ShutdownHandle, ZeroResponse, ZeroRuntime,
 };
 
 const REQUESTS: u64 = 100;
@@ -114,4 +115,36 @@ fn bytes_are_copied_only_where_that_is_the_better_choice() {
     let bodies = large.of(Copied::BodyKept) + large.of(Copied::BodyGathered);
     assert!(bodies < REQUESTS / 2, "{large:?}");
     stop(handle);
+
+    // A raw shard presents requests where they were received, and sends what it is given from where it lies.
+    let addr = raw_shard();
+    for (request, bytes) in [
+        (get("/nothing"), 0),
+        (post("/nothing", 15_000), 0),
+        (get("/buffer"), 10_000),
+        (get("/large"), 100_000),
+    ] {
+        let copies = copies(addr, &request, bytes);
+        assert_eq!(copies.total(), 0, "raw, {:.40}: {copies:?}", request);
+    }
+}
+
+/// A loop of its own, in a thread that ends with the process.
+fn raw_shard() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut shard = RawShard::new(Config::default()).expect("io_uring");
+        let endpoint = shard.http_listen(([127, 0, 0, 1], 0).into()).unwrap();
+        tell.send(shard.local_addr(endpoint).unwrap()).unwrap();
+        loop {
+            shard.poll(None).unwrap();
+            while let Some(event) = shard.next_event() {
+                if let Event::Request { conn, request, .. } = event {
+                    let response = app(request);
+                    shard.http_respond(conn, response).unwrap();
+                }
+            }
+        }
+    });
+    told.recv().unwrap()
 }

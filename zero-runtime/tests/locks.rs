@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a request passes, under `src`.
-const HOT: [&str; 17] = [
+const HOT: [&str; 20] = [
     "body.rs",
     "bridge",
     "dispatch.rs",
@@ -15,13 +15,16 @@ const HOT: [&str; 17] = [
     "proto",
     "protocol",
     "raw",
+    "overload.rs",
     "ring",
     "runtime",
     "service",
     "service.rs",
     "shard",
     "slots.rs",
+    "time.rs",
     "timer.rs",
+    "waking.rs",
     "worker",
 ];
 

@@ -81,8 +81,14 @@ impl Inbox {
         Ok(())
     }
 
+    /// The next connection that something was said of.
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Key> {
-        self.keys.pop()
+        // Looking takes two loads, popping from an empty queue a fence: nearly every turn finds it empty.
+        match self.keys.is_empty() {
+            true => None,
+            false => self.keys.pop(),
+        }
     }
 
     /// Tells the shard that a place has become free, after that was published.

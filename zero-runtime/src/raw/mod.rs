@@ -67,8 +67,8 @@ pub use crate::shard::raw::http::RespondError;
 ///
 /// # What allocates
 /// Each connection once, HTTP twice; slots and buffers when first used. In steady state no event, write or
-/// small response does; [`IoHandle::send`] what its bytes do, [`OwnedSlot`] into `Bytes` once, a response
-/// that streams its driver.
+/// response that is there when it is given does; [`IoHandle::send`] what its bytes do, [`OwnedSlot`] into `Bytes`
+/// once, one of several responses that are sent piece by piece at a time its driver.
 ///
 /// Dropping it closes every connection at once. Buffers that the kernel was given stay its own until it has
 /// let go of them, which dropping waits for.

@@ -19,6 +19,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(super) fn handle_deadlines(&mut self) {
         self.retry_accept();
         self.end_patience();
+        if self.wheel.is_due(self.now.mono_ns) {
+            self.handle_timers();
+        }
+    }
+
+    #[cold]
+    fn handle_timers(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.poll(self.now.mono_ns, &mut due);
         for key in due.drain(..) {

@@ -61,6 +61,8 @@ pub struct RawHttp {
     date: DateCache,
     /// Where a sink leaves header maps; responses of the server's own kind have none.
     maps: Vec<HeaderMap>,
+    /// For the next response whose body is not written with its head.
+    spare_driver: Option<Pin<Box<Driver<NoService>>>>,
 }
 
 /// One connection.
@@ -144,6 +146,7 @@ impl RawHttp {
             requests_max: limits.requests_per_connection_max,
             date: DateCache::new(),
             maps: Vec::new(),
+            spare_driver: None,
         }
     }
 
@@ -199,7 +202,8 @@ impl RawHttp {
 
     /// Sends a body that is not all there, as far as there is room and it comes.
     fn start_sending(&mut self, conn: &mut RawHttpConn, body: ResponseBody, wire: &mut Wire<'_>) {
-        let mut driver = Box::pin(Driver::<NoService>::idle());
+        let spare = self.spare_driver.take();
+        let mut driver = spare.unwrap_or_else(|| Box::pin(Driver::idle()));
         let waker = wire.waker();
         let mut cx = Context::from_waker(&waker);
         let polled = self.with_sink(conn, wire, |sink| {
@@ -232,7 +236,10 @@ impl RawHttp {
                     wire.notify_room();
                 }
             }
-            Ok(Poll::Ready(Ended::Complete)) => self.response_done(conn, wire),
+            Ok(Poll::Ready(Ended::Complete)) => {
+                self.spare_driver = Some(driver);
+                self.response_done(conn, wire);
+            }
             // What has gone out of it stays; the end tells that it is not whole.
             Ok(Poll::Ready(_)) | Err(()) => {
                 let (out, begun) = wire.staged();
