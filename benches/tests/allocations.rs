@@ -27,23 +27,23 @@ static ALLOCATOR: LiveAlloc = LiveAlloc;
 
 /// Requests before counting: buffers, pools and tables reach their size.
 const WARM_UP: usize = 512;
-const REQUESTS: usize = 10_000;
+const REQUESTS: usize = 2000;
 /// Requests sent at once in the second run. Divides the other two.
 const PIPELINE: usize = 16;
 /// What may happen now and then, as a new block of the arena, counted per request.
 const NOW_AND_THEN: f64 = 0.02;
 
-/// Allocations of the router alone, of axum 0.8.9, and what a request takes beyond them: exactly so many.
-const ALLOCATIONS: [(&str, f64, f64); 5] = [
-    ("plain1", 13.0, 0.0),
-    ("json64", 15.0, 0.0),
-    ("users64", 17.0, 0.0),
+/// Allocations a request may take beyond the router's own.
+const ALLOWED: [(&str, f64); 5] = [
+    ("plain1", 0.0),
+    ("json64", 0.0),
+    ("users64", 0.0),
     // A header map grows beyond six fields, in two blocks: its entries and its index. A map is
     // reused only if the application gives one back with its response, and that is the small one that
     // it made; the counted router gets its map grown.
-    ("hdr64", 13.0, 2.0),
+    ("hdr64", 2.0),
     // axum's `Body` boxes whatever body it is given; the counted router gets it boxed.
-    ("echo1k", 15.0, 1.0),
+    ("echo1k", 1.0),
 ];
 
 const IDLE: usize = 2000;
@@ -59,16 +59,15 @@ fn zero_takes_little_from_the_heap() {
         }
         Err(error) => panic!("no server: {error}"),
     };
-    for (name, routers, beyond) in ALLOCATIONS {
+    for (name, allowed) in ALLOWED {
         let scenario = scenario::find(name).unwrap();
         let router = count_router(scenario);
+        assert!(router >= 1.0, "{name}: nothing is counted");
         for pipeline in [1, PIPELINE] {
             let zero = count_server(scenario, &server, pipeline);
             eprintln!("{name} x{pipeline}: {zero:.3} allocations, router alone {router:.3}");
-            assert_eq!(router, routers, "{name}: the router alone");
-            let ours = zero - router;
             assert!(
-                (ours - beyond).abs() <= NOW_AND_THEN,
+                zero <= router + allowed + NOW_AND_THEN,
                 "{name} x{pipeline}: {zero:.3} a request, {router:.3} of them the router's"
             );
         }
