@@ -33,17 +33,18 @@ const PIPELINE: usize = 16;
 /// What may happen now and then, as a new block of the arena, counted per request.
 const NOW_AND_THEN: f64 = 0.02;
 
-/// Allocations of the router alone, of axum 0.8.9, and what a request takes beyond them: exactly so many.
-const ALLOCATIONS: [(&str, f64, f64); 5] = [
-    ("plain1", 13.0, 0.0),
-    ("json64", 15.0, 0.0),
-    ("users64", 17.0, 0.0),
+/// Allocations a request may take beyond the router's own, and how many it takes in all, exactly. The router
+/// alone, called through `oneshot`, takes one more than it does here.
+const ALLOWED: [(&str, f64, f64); 5] = [
+    ("plain1", 0.0, 11.0),
+    ("json64", 0.0, 13.0),
+    ("users64", 0.0, 15.0),
     // A header map grows beyond six fields, in two blocks: its entries and its index. A map is
     // reused only if the application gives one back with its response, and that is the small one that
     // it made; the counted router gets its map grown.
-    ("hdr64", 13.0, 2.0),
+    ("hdr64", 2.0, 13.0),
     // axum's `Body` boxes whatever body it is given; the counted router gets it boxed.
-    ("echo1k", 15.0, 1.0),
+    ("echo1k", 1.0, 14.0),
 ];
 
 const IDLE: usize = 2000;
@@ -59,17 +60,20 @@ fn zero_takes_little_from_the_heap() {
         }
         Err(error) => panic!("no server: {error}"),
     };
-    for (name, routers, beyond) in ALLOCATIONS {
+    for (name, allowed, exactly) in ALLOWED {
         let scenario = scenario::find(name).unwrap();
         let router = count_router(scenario);
+        assert!(router >= 1.0, "{name}: nothing is counted");
         for pipeline in [1, PIPELINE] {
             let zero = count_server(scenario, &server, pipeline);
             eprintln!("{name} x{pipeline}: {zero:.3} allocations, router alone {router:.3}");
-            assert_eq!(router, routers, "{name}: the router alone");
-            let ours = zero - router;
             assert!(
-                (ours - beyond).abs() <= NOW_AND_THEN,
+                zero <= router + allowed + NOW_AND_THEN,
                 "{name} x{pipeline}: {zero:.3} a request, {router:.3} of them the router's"
+            );
+            assert!(
+                (zero - exactly).abs() <= NOW_AND_THEN,
+                "{name} x{pipeline}: {zero:.3} a request, not {exactly}"
             );
         }
     }

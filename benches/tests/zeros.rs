@@ -45,13 +45,15 @@ fn app(request: HttpRequest<'_>) -> ZeroResponse {
                 .text("Hello, World!")
                 .header("x-tenant", tenant)
         }
-        "/echo" => {
-            let mut echo = zero_runtime::SendBuffer::with_capacity(request.body().len());
-            echo.put_slice(request.body());
-            ZeroResponse::ok().buffer(echo)
-        }
+        "/echo" => echo(request.body()),
         _ => ZeroResponse::not_found(),
     }
+}
+
+fn echo(body: &[u8]) -> ZeroResponse {
+    let mut echo = zero_runtime::SendBuffer::with_capacity(body.len());
+    echo.put_slice(body);
+    ZeroResponse::ok().buffer(echo)
 }
 
 fn router() -> Router {
@@ -113,13 +115,29 @@ fn raw_shard() -> SocketAddr {
         let mut shard = RawShard::new(Config::default()).expect("io_uring");
         let endpoint = shard.http_listen(([127, 0, 0, 1], 0).into()).unwrap();
         tell.send(shard.local_addr(endpoint).unwrap()).unwrap();
+        // Of a pipeline's request that lies in two receive buffers.
+        let mut body = Vec::with_capacity(1024);
         loop {
             shard.poll(None).unwrap();
             while let Some(event) = shard.next_event() {
-                if let Event::Request { conn, request, .. } = event {
-                    let response = app(request);
-                    shard.http_respond(conn, response).unwrap();
-                }
+                let (conn, response) = match event {
+                    Event::Request {
+                        conn,
+                        request,
+                        is_whole: true,
+                    } => (conn, app(request)),
+                    Event::Request { .. } => {
+                        body.clear();
+                        continue;
+                    }
+                    Event::Body { data, .. } => {
+                        body.extend_from_slice(data);
+                        continue;
+                    }
+                    Event::BodyEnd { conn, .. } => (conn, echo(&body)),
+                    _ => continue,
+                };
+                shard.http_respond(conn, response).unwrap();
             }
         }
     });
