@@ -354,9 +354,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         // A buffer of its own is made for what is worth one, and while there is plenty.
         let bulk_bytes = conn.bulk.room(&self.load.windows);
         let is_bulk = conn.bulk.is_usual() && self.load.can_hold_ahead(bulk_bytes);
-        let wanted = match conn.wanted_recv(&self.load.windows, &self.limits) {
-            Want::Direct(bytes) if !self.load.can_hold_ahead(bytes) => Want::Multishot,
-            wanted => wanted,
+        let (wanted, is_bulk) = match conn.wanted_recv(&self.load.windows, &self.limits) {
+            // Nor is it watched: whoever is told that there is something wants a buffer then.
+            Want::Direct(bytes) if !self.load.can_hold_ahead(bytes) => (Want::Multishot, false),
+            wanted => (wanted, is_bulk),
         };
         match (conn.recv, wanted) {
             (Recv::Idle, Want::Multishot) if is_bulk => {

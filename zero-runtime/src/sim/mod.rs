@@ -56,7 +56,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 7] = [
+const REGRESSIONS: [(u64, &str); 8] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -81,6 +81,10 @@ const REGRESSIONS: [(u64, &str); 7] = [
     (
         1_753_203_694_513_992,
         "the last connection went between two turns: its bytes stayed on the gauge",
+    ),
+    (
+        1_753_209_679_804_230,
+        "a body that was to have a buffer of its own, and got none, was watched and told of without end",
     ),
 ];
 
