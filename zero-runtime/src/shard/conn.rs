@@ -54,6 +54,8 @@ pub(super) enum Recv {
     Multishot,
     /// To tell when there is something: the buffer is made then.
     Watching,
+    /// There is something, to be received in its turn.
+    Ready,
     /// Into a buffer of our own.
     Direct,
     /// Behind what a parked call has collected of its body, in place.
@@ -355,7 +357,7 @@ impl<K, S: HttpService> Conn<K, S> {
 
     /// Whether an operation of this connection is in flight.
     pub(super) fn is_in_flight(&self) -> bool {
-        self.is_sending() || self.recv != Recv::Idle || self.connecting
+        self.is_sending() || !matches!(self.recv, Recv::Idle | Recv::Ready) || self.connecting
     }
 
     pub(super) fn deadline_ns(&self) -> u64 {

@@ -131,7 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        let is_paused = conn.recv == Recv::Idle;
+        let is_paused = matches!(conn.recv, Recv::Idle | Recv::Ready);
         let is_excused = conn.body_span.is_excused
             || is_paused
             || conn.h1.owes_continue()

@@ -39,6 +39,10 @@ impl<'a> Input<'a> {
     }
 }
 
+/// So much of large bodies is received before it is answered, or a little more. All that 32 connections have
+/// to say at once, 64 KiB each, has left the cache by the time it is sent: it took up to three times the CPU.
+const READY_BYTES_PER_TURN: usize = 64 * 1024;
+
 /// Whether there may be more in the input for the machine.
 enum Progress {
     /// The next event may be had at once.
@@ -190,12 +194,35 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.counters.late_completions.add(1);
             return;
         };
-        conn.recv = Recv::Idle;
         match result {
-            Ok(()) => self.receive_bulk(key),
-            Err(error) => self.handle_recv_error(key, &error),
+            Ok(()) => {
+                conn.recv = Recv::Ready;
+                self.ready.push_back(key);
+            }
+            Err(error) => {
+                conn.recv = Recv::Idle;
+                self.handle_recv_error(key, &error);
+            }
         }
         self.settle(key);
+    }
+
+    /// Receives from those who have something large, as much as is looked at while it is in the cache.
+    pub(super) fn receive_ready(&mut self) {
+        let mut bytes = 0;
+        while bytes < READY_BYTES_PER_TURN
+            && let Some(key) = self.ready.pop_front()
+        {
+            let Some(conn) = self.conns.get_mut(key) else {
+                continue;
+            };
+            if conn.recv == Recv::Ready {
+                conn.recv = Recv::Idle;
+                bytes += conn.bulk.room(&self.load.windows);
+                self.receive_bulk(key);
+                self.settle(key);
+            }
+        }
     }
 
     fn receive_bulk(&mut self, key: Key) {

@@ -161,6 +161,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     spare_calls: Vec<Box<PendingCall<HeadOf<M>>>>,
     /// Connections whose calls wait for the rest of a body, and until when; in order of time.
     patient: VecDeque<(u64, Key)>,
+    /// Connections that have something large to be received, in the order in which they said so.
+    ready: VecDeque<Key>,
     outbox: Outbox,
     /// Which requests are polled here, with `Dispatch::Adaptive`.
     classes: Classes,
@@ -220,6 +222,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             calls_in_turn: 0,
             spare_calls: Vec::new(),
             patient: VecDeque::new(),
+            ready: VecDeque::new(),
             outbox: Outbox::new(limits.write_buffer_bytes),
             classes: Classes::new(Thresholds {
                 long_ns: limits.inline_poll_max_ns,
@@ -299,6 +302,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         while let Some(completion) = self.ring.next_completion() {
             self.handle_completion(completion);
         }
+        self.receive_ready();
         self.handle_replies();
         self.handle_deadlines();
         self.follow_phase();

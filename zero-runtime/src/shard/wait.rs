@@ -28,7 +28,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Submits, and returns once there is something to react to, or the next deadline has come.
     pub(super) fn await_facts<W: Waking>(&mut self, waking: &mut W) -> io::Result<()> {
         self.ports.iter_mut().for_each(ShardPort::announce);
-        if !self.calls.is_empty() {
+        if !self.calls.is_empty() || !self.ready.is_empty() {
             return self.ring.turn(Wait::Poll);
         }
         if W::TAKES_TURNS && self.take_turns()? {
