@@ -207,8 +207,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.settle(key);
     }
 
-    /// Receives from those who have something large, as much as is looked at while it is in the cache.
+    /// Receives from those who found no buffer, and from those who have something large, as much as is looked
+    /// at while it is in the cache.
     pub(super) fn receive_ready(&mut self) {
+        if !self.starved.is_empty() {
+            self.receive_starved();
+        }
         let mut bytes = 0;
         while bytes < READY_BYTES_PER_TURN
             && let Some(key) = self.ready.pop_front()
@@ -223,6 +227,23 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 self.settle(key);
             }
         }
+    }
+
+    /// Lets those who found no buffer try again. Who was first is last now: whoever is asked for first takes
+    /// what there is, and with few buffers would take it every time.
+    #[cold]
+    fn receive_starved(&mut self) {
+        let mut starved = std::mem::take(&mut self.starved);
+        starved.rotate_left(1);
+        for key in starved.drain(..) {
+            if let Some(conn) = self.conns.get_mut(key)
+                && conn.recv == Recv::Ready
+            {
+                conn.recv = Recv::Idle;
+                self.settle(key);
+            }
+        }
+        self.starved = starved;
     }
 
     fn receive_bulk(&mut self, key: Key) {
@@ -245,7 +266,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(super) fn handle_recv_error(&mut self, key: Key, error: &io::Error) {
         match error.raw_os_error() {
             // No buffer was free; all are again by the time the next receive is submitted.
-            Some(libc::ENOBUFS) => self.counters.recv_starved.add(1),
+            Some(libc::ENOBUFS) => {
+                self.counters.recv_starved.add(1);
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.recv = Recv::Ready;
+                    self.starved.push(key);
+                }
+            }
             // We asked for it, or nothing has happened.
             Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             // The peer has reset the connection, or the network has.

@@ -163,6 +163,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     patient: VecDeque<(u64, Key)>,
     /// Connections that have something large to be received, in the order in which they said so.
     ready: VecDeque<Key>,
+    /// Connections that found no buffer of the receive ring.
+    starved: Vec<Key>,
     outbox: Outbox,
     /// Which requests are polled here, with `Dispatch::Adaptive`.
     classes: Classes,
@@ -223,6 +225,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             spare_calls: Vec::new(),
             patient: VecDeque::new(),
             ready: VecDeque::new(),
+            starved: Vec::new(),
             outbox: Outbox::new(limits.write_buffer_bytes),
             classes: Classes::new(Thresholds {
                 long_ns: limits.inline_poll_max_ns,

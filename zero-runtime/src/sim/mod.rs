@@ -56,7 +56,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 8] = [
+const REGRESSIONS: [(u64, &str); 9] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -85,6 +85,10 @@ const REGRESSIONS: [(u64, &str); 8] = [
     (
         1_753_209_679_804_230,
         "a body that was to have a buffer of its own, and got none, was watched and told of without end",
+    ),
+    (
+        1_753_209_979_790_526,
+        "of those who found no buffer the same one always went first, until another one was cut for silence",
     ),
 ];
 

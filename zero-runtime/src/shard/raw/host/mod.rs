@@ -227,6 +227,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
         self.let_go();
         self.orders_left = ORDERS_MAX;
         self.flush();
+        self.shard.receive_ready();
         self.shard.stage_sends();
         let until_ns = timeout.map_or(NEVER, |timeout| self.shard.ring.now().deadline(timeout));
         let wait = match timeout == Some(Duration::ZERO) || self.has_more() {
