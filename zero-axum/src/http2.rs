@@ -9,10 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use zero_runtime::BoxError;
 use zero_runtime::lifecycle::{Lifecycle, Phase};
-use zero_runtime::upgrade::Upgraded;
+use zero_runtime::upgrade::{Stream, Upgraded};
 
 use crate::app::{AppService, Application};
-use crate::stream::Stream;
 
 /// Serves one connection to its end. Finishes its streams when the server drains, cuts them when it
 /// terminates.

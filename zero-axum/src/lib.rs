@@ -64,8 +64,6 @@ mod incoming;
 mod listener;
 mod make;
 mod serve;
-mod socket;
-mod stream;
 mod upgrade;
 
 pub use app::{AppService, Application};

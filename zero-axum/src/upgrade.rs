@@ -17,9 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zero_runtime::upgrade::{NotUpgraded, OnUpgrade};
-
-use crate::stream::Stream;
+use zero_runtime::upgrade::{NotUpgraded, OnUpgrade, Stream};
 
 /// What hyper's connection reads first. Any upgrade will do: nobody else sees it.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: any\r\n\r\n";

@@ -2,9 +2,11 @@
 //! hold connections that left the server. Knows no server, and keeps none alive.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -184,6 +186,14 @@ pub struct Guest {
     lent: Key,
 }
 
+/// What reads and writes on a connection give once it is to be closed.
+pub(crate) fn cut<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the server has been shut down",
+    )))
+}
+
 /// The key of no socket: there are not so many.
 const NOTHING: Key = Key {
     index: u32::MAX,
@@ -223,7 +233,7 @@ impl Guest {
     /// Lends the connection's socket, which is shut down, both ways, when the connection is to be
     /// closed; at once, if it is already. Whoever waits on the socket is woken by that: unlike
     /// [`cut`](Self::cut) it costs the connection no memory. To be taken back before it is closed.
-    pub fn lend(&mut self, socket: BorrowedFd<'_>) {
+    pub(crate) fn lend(&mut self, socket: BorrowedFd<'_>) {
         self.take_back();
         let Some(phases) = &self.phases else {
             return;
@@ -237,7 +247,7 @@ impl Guest {
     }
 
     /// Takes the socket back, which may be closed now.
-    pub fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self) {
         if let Some(phases) = &self.phases
             && self.lent != NOTHING
         {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// An instant on a shard's clock: monotonic for deadlines, with the wall clock beside it for `Date`.
@@ -59,6 +60,12 @@ impl Clock {
             unix_s: self.unix_s.get(),
         }
     }
+}
+
+/// Nanoseconds since somebody in this process first asked. Alike on all threads, which a shard's clock is not.
+pub fn process_ns() -> u64 {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
 impl Default for Clock {

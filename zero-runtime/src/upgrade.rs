@@ -12,6 +12,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+mod socket;
+mod stream;
+
+pub use self::stream::Stream;
 pub use crate::bridge::place::Place;
 pub use crate::phase::Guest;
 

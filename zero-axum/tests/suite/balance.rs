@@ -29,6 +29,7 @@ on_shards![
     connections_of_a_shared_queue_are_spread,
     who_comes_while_the_server_ends_is_answered,
     every_place_is_of_use,
+    who_waits_gets_a_place_of_another_shard,
     a_shard_that_is_held_up_is_given_no_more,
 ];
 
@@ -87,6 +88,30 @@ mod cases {
             clients.push(client);
         }
         assert_eq!(open_by_shard(&server), [20, 20]);
+    }
+
+    pub(super) fn who_waits_gets_a_place_of_another_shard(mode: Mode) {
+        let config = mode.config().connections_max(40).keep_alive_timeout(None);
+        let server = mode.serve_with(config, app());
+        let (mut zeros, mut ones) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            let mut client = server.connect();
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n");
+            match client.response().text() {
+                "zero-shard-0" => zeros.push(client),
+                _ => ones.push(client),
+            }
+        }
+        // In both accept queues, as likely as not, and one of each has been accepted already.
+        let mut waiting: Vec<Client> = (0..12).map(|_| server.connect()).collect();
+        for client in &mut waiting {
+            client.send_get("/");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        drop(ones);
+        for client in &mut waiting {
+            assert_eq!(client.response().text(), "zero-shard-1");
+        }
     }
 
     pub(super) fn a_shard_that_is_held_up_is_given_no_more(mode: Mode) {

@@ -27,7 +27,7 @@ pub(crate) struct Arrivals {
     queue: Mutex<Option<VecDeque<Arrival>>>,
     /// There are some.
     knock: Flag,
-    /// Since when, on the clock of [`Now::mono_ns`](crate::time::Now).
+    /// Since when, on the clock of [`process_ns`](crate::time::process_ns): each shard has one of its own, too.
     knocked_ns: AtomicU64,
 }
 

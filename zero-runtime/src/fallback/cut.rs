@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::lifecycle::Guest;
+use crate::phase::{Guest, cut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A transport whose reads and writes fail with `ConnectionAborted` once its server terminates: an
@@ -28,14 +28,6 @@ impl<Io> CutOff<Io> {
             writer: Alarm::default(),
         }
     }
-}
-
-/// What reads and writes give then.
-pub fn cut<T>() -> Poll<io::Result<T>> {
-    Poll::Ready(Err(io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the server has been shut down",
-    )))
 }
 
 /// Wakes the task that waits for one direction. Costs no memory until somebody does.

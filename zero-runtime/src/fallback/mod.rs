@@ -32,7 +32,7 @@ use crate::service::{ConnInfo, HttpService, Made, MakeHttpService};
 use crate::tap::Tap;
 
 pub use accept::{Accept, AcceptLoop};
-pub use cut::{CutOff, cut};
+pub use cut::CutOff;
 
 /// hyper panics when told to buffer less than this.
 const HYPER_BUFFER_BYTES_MIN: usize = 8192;

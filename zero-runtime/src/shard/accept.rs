@@ -19,6 +19,7 @@ use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, HttpService, Made, MakeFuture, MakeHttpService};
 use crate::slots::Key;
 use crate::tap::Tap;
+use crate::time::process_ns;
 use crate::worker::Spawn;
 
 /// How long accepting pauses when descriptors or memory have run out.
@@ -144,7 +145,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return None;
         }
         let others = self.neighbours.iter().enumerate().filter(|(_, inbox)| {
-            !Arc::ptr_eq(inbox, &self.inbox) && !inbox.arrivals().is_deaf(self.now.mono_ns)
+            let arrivals = inbox.arrivals();
+            let is_deaf = arrivals.is_knocked() && arrivals.is_deaf(process_ns());
+            !is_deaf && !Arc::ptr_eq(inbox, &self.inbox)
         });
         let loads = others.map(|(index, inbox)| (index, inbox.arrivals().load()));
         let most = self.limits.connections_max;
@@ -161,7 +164,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             listener: listener.0,
             socket,
         };
-        match neighbour.hand_over(arrival, self.now.mono_ns) {
+        match neighbour.hand_over(arrival, process_ns()) {
             Ok(()) => self.counters.connections_given.increment(),
             // It is about to end, as this one will be told.
             Err(arrival) => self.take_in(arrival),
@@ -180,6 +183,17 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
         }
         self.tell_load();
+        // Who comes is let in again when there is a place for him, wherever.
+        let is_place = !self.is_full() || self.less_loaded().is_some();
+        if self.listeners.full && self.listeners.waiting.is_empty() && is_place {
+            self.listeners.full = false;
+            self.steer_accept();
+        }
+    }
+
+    /// Whether nobody is accepted until there is a place, which may be another shard's.
+    pub(super) fn awaits_place(&self) -> bool {
+        self.listeners.full && self.neighbours.len() > 1 && self.phase == Phase::Running
     }
 
     /// Tells the other shards how many connections this one has.

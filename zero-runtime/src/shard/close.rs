@@ -268,7 +268,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         // What it asks may be on its way, or unread: it came as the server still accepted.
-        if conn.requests == 0 && conn.service.is_some() && !conn.read_closed {
+        let may_ask = conn.requests == 0 || conn.recv == Recv::Ready;
+        if may_ask && conn.service.is_some() && !conn.read_closed {
             conn.wait_for(ReadWait::Head, last_head_ns);
             return self.arm_timer(key);
         }

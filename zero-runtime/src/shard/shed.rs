@@ -220,6 +220,7 @@ impl<K, S: HttpService> Conn<K, S> {
     fn is_idle(&self) -> bool {
         self.state == State::Open
             && self.read_wait == ReadWait::KeepAlive
+            && self.recv != Recv::Ready
             && matches!(self.exchange, Exchange::Idle)
             && self.carry.is_empty()
             && self.unsent_bytes() == 0
@@ -342,7 +343,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let now_ns = self.now.mono_ns;
         self.share_waiting();
         let need = self.need();
-        self.load.sweep_at_ns = match need.is_met() && self.load.buffers.level() == Level::Healthy {
+        let is_over = need.is_met() && self.load.buffers.level() == Level::Healthy;
+        self.load.sweep_at_ns = match is_over && !self.awaits_place() {
             true => NEVER,
             false => now_ns + SWEEP_NS,
         };

@@ -10,9 +10,12 @@ const IDLE_MAX: u32 = 2;
 
 /// Gives the core away whenever the workers have nothing else to do, as long as the shard of `inbox` is
 /// awake and handlers come back. [`Turns::begin`](crate::bridge::turns::Turns::begin) has allowed it.
-pub(super) async fn take(inbox: Arc<Inbox>) {
-    // Also when the runtime drops this.
-    let ends = Ends(inbox);
+pub(super) fn take(inbox: Arc<Inbox>) -> impl Future<Output = ()> + Send {
+    // Also when the runtime drops this, which it may do before it is polled.
+    go_on(Ends(inbox))
+}
+
+async fn go_on(ends: Ends) {
     let turns = ends.0.crowd().turns();
     let mut idle = 0;
     while idle < IDLE_MAX {

@@ -7,18 +7,20 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zero_runtime::fallback::cut;
-use zero_runtime::upgrade::{Guest, Place, Upgraded};
 
-use crate::socket::Socket;
+use super::socket::Socket;
+use super::{Place, Upgraded};
+use crate::phase::{Guest, cut};
 
-/// A tokio socket, and what was read from it before it was tokio's. Its reads and writes fail with
+/// A connection that left its shard, for tokio: its socket, and what was read from that before it was tokio's.
+///
+/// Its reads and writes fail with
 /// `ConnectionAborted` once its server terminates: an end of the stream might pass for the peer's.
 ///
 /// Small, since an idle WebSocket has one: a task that waits is woken by the socket, which the server
 /// shuts down.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     socket: Socket,
     /// Behind the socket, which it has been lent: gone once that is closed.
     guest: Guest,
@@ -33,7 +35,10 @@ impl Stream {
     ///
     /// # Errors
     /// When the runtime cannot take it.
-    pub(crate) fn new(conn: Upgraded) -> io::Result<Self> {
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O.
+    pub fn new(conn: Upgraded) -> io::Result<Self> {
         let socket = Socket::new(conn.socket)?;
         let mut guest = conn.guest;
         guest.lend(socket.as_fd());
@@ -121,8 +126,8 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
+    use crate::phase::{Phase, Phases};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use zero_runtime::lifecycle::{Lifecycle, Phases, RuntimeRef};
 
     use super::*;
 
@@ -148,11 +153,10 @@ mod tests {
 
     #[tokio::test]
     async fn both_directions_end_with_the_server_and_not_before() {
-        let runtime = RuntimeRef::current_or_new(1).unwrap();
-        let lifecycle = Lifecycle::new(Phases::new(), runtime, None);
+        let phases = Phases::new();
         let (socket, mut peer) = UnixStream::pair().unwrap();
         let mut conn = Upgraded::new(socket.into(), Bytes::new());
-        conn.guest = lifecycle.guest();
+        conn.guest = phases.guest();
         let (mut reader, mut writer) = tokio::io::split(Stream::new(conn).unwrap());
         writer.write_all(b"bye").await.unwrap();
         peer.write_all(b"you").unwrap();
@@ -161,10 +165,10 @@ mod tests {
         let reads = tokio::spawn(async move { reader.read(&mut [0; 1]).await });
         let writes = tokio::spawn(async move { writer.write_all(&vec![0; 16 << 20]).await });
         tokio::task::yield_now().await;
-        lifecycle.drain();
+        phases.advance(Phase::Draining);
         tokio::task::yield_now().await;
         assert!(!reads.is_finished() && !writes.is_finished());
-        lifecycle.terminate();
+        phases.advance(Phase::Terminating);
         // Not by the draining before.
         let aborted = io::ErrorKind::ConnectionAborted;
         assert_eq!(reads.await.unwrap().unwrap_err().kind(), aborted);
