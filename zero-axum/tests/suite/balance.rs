@@ -91,15 +91,17 @@ mod cases {
     }
 
     pub(super) fn who_waits_gets_a_place_of_another_shard(mode: Mode) {
-        let config = mode.config().connections_max(40).keep_alive_timeout(None);
-        let server = mode.serve_with(config, app());
+        let busy = get(std::future::pending::<()>);
+        let config = mode.config().connections_max(40);
+        let server = mode.serve_with(config, app().route("/busy", busy));
         let (mut zeros, mut ones) = (Vec::new(), Vec::new());
         for _ in 0..40 {
             let mut client = server.connect();
-            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\n");
-            match client.response().text() {
-                "zero-shard-0" => zeros.push(client),
-                _ => ones.push(client),
+            let is_zeros = client.get("/").text() == "zero-shard-0";
+            client.send_get("/busy");
+            match is_zeros {
+                true => zeros.push(client),
+                false => ones.push(client),
             }
         }
         // In both accept queues, as likely as not, and one of each has been accepted already.
@@ -111,6 +113,12 @@ mod cases {
         drop(ones);
         for client in &mut waiting {
             assert_eq!(client.response().text(), "zero-shard-1");
+        }
+        // Nor does the full shard stay closed to who comes now.
+        for _ in 0..6 {
+            let mut client = server.connect();
+            assert_eq!(client.get("/").text(), "zero-shard-1");
+            waiting.push(client);
         }
     }
 
