@@ -1,6 +1,7 @@
 //! Connections that all come to one shard are spread over all of them. How shards serve them is others'
 //! business, so one mode will do: the one in which handlers can tell their shard.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -125,7 +126,10 @@ mod cases {
     pub(super) fn a_shard_that_is_held_up_is_given_no_more(mode: Mode) {
         let (free, held) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(Mutex::new(held));
+        let is_held = Arc::new(AtomicBool::new(false));
+        let begins = is_held.clone();
         let hold = async move || {
+            begins.store(true, Ordering::Relaxed);
             let _ = held.lock().unwrap().recv();
         };
         let server = mode.serve(app().route("/hold", get(hold)));
@@ -141,6 +145,7 @@ mod cases {
         let mut last = last.expect("some of sixty come to each");
         eventually("the other has one left", || open_by_shard(&server)[1] == 1);
         last.send_get("/hold");
+        eventually("it is held up", || is_held.load(Ordering::Relaxed));
         let given = || server.stats().connections_given;
         let at_first = given();
         eventually("one was given to it", || {
@@ -148,11 +153,13 @@ mod cases {
             std::thread::sleep(Duration::from_millis(5));
             given() > at_first
         });
+        // What had come by then has been given, and is waited for in vain.
+        std::thread::sleep(Duration::from_millis(100));
         let before = given();
         for _ in 0..50 {
             all.push(server.connect());
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(100));
         let after = given();
         drop(free);
         assert_eq!(after, before, "more were given to it");
