@@ -14,20 +14,16 @@ use hyper_util::server::conn::auto;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use zero_runtime::fallback::{HYPER_BUFFER_BYTES_MIN, HYPER_HEADERS_MAX, peer_cred};
 use zero_runtime::lifecycle::{Backend, Lifecycle, Phases, RuntimeRef, ShutdownHandle};
 use zero_runtime::limits::Limits;
 use zero_runtime::service::ConnInfo;
-use zero_runtime::{EndpointId, IoParts, Listener, LocalAddr, PeerCred, Tap};
+use zero_runtime::{EndpointId, IoParts, Listener, LocalAddr, Tap};
 
 use crate::accept::{Door, Introduce};
 use crate::app::{AppService, Application};
 use crate::incoming::IncomingStream;
 use crate::make::MakeForStream;
-
-/// hyper panics when told to buffer less than this.
-const HYPER_BUFFER_BYTES_MIN: usize = 8192;
-/// What hyper does without being told. Telling it the default costs an allocation a request.
-const HYPER_HEADERS_MAX: usize = 100;
 
 /// Serves on the listeners of `io`, each with an accept loop of its own.
 pub(crate) fn serve<M, A>(io: IoParts, make: M) -> io::Result<ShutdownHandle>
@@ -125,16 +121,6 @@ fn introduce_unix(wants_cred: bool, tap: Option<TapAt>) -> Introduce<UnixListene
             ..ConnInfo::default()
         };
         tapped(tap.as_ref(), stream.into()).then(|| conn.into())
-    })
-}
-
-fn peer_cred(stream: &UnixStream) -> Option<PeerCred> {
-    let cred = stream.peer_cred().ok()?;
-    let pid = cred.pid().and_then(|pid| u32::try_from(pid).ok());
-    Some(PeerCred {
-        pid: pid.filter(|&pid| pid != 0),
-        uid: cred.uid(),
-        gid: cred.gid(),
     })
 }
 

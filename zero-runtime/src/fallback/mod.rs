@@ -35,9 +35,9 @@ pub use accept::{Accept, AcceptLoop};
 pub use cut::CutOff;
 
 /// hyper panics when told to buffer less than this.
-const HYPER_BUFFER_BYTES_MIN: usize = 8192;
+pub const HYPER_BUFFER_BYTES_MIN: usize = 8192;
 /// What hyper does without being told. Telling it the default costs an allocation a request.
-const HYPER_HEADERS_MAX: usize = 100;
+pub const HYPER_HEADERS_MAX: usize = 100;
 
 /// Serves on the listeners of `io`, each with an accept loop of its own; services that stay where they are
 /// polled get as many threads as there were to be shards, and each thread an accept loop for each listener.
@@ -279,7 +279,8 @@ fn tap_tcp(stream: &TcpStream, nodelay: bool, tap: Option<&TapAt>) -> bool {
     tapped(tap, stream.into())
 }
 
-fn peer_cred(stream: &UnixStream) -> Option<PeerCred> {
+/// Who is at the other end of a Unix socket, if the kernel tells.
+pub fn peer_cred(stream: &UnixStream) -> Option<PeerCred> {
     let cred = stream.peer_cred().ok()?;
     let pid = cred.pid().and_then(|pid| u32::try_from(pid).ok());
     Some(PeerCred {
