@@ -22,7 +22,7 @@ use crate::message::{HttpOwnedRequest, OwnedHead, ResponseBody, ResponseHead, Ze
 use crate::pool::arena::Arena;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
-use crate::proto::h1::{BodyLength, Conn, Event, H1Limits, HeadTable, NameTable};
+use crate::proto::h1::{BodyLength, Conn, Event, H1Limits, HeadMemory, HeadTable};
 use crate::proto::step;
 use crate::service::sealed::Fill;
 use crate::service::{HttpService, Source, Tower};
@@ -76,7 +76,7 @@ pub struct Asked(Conn);
 pub struct Reader {
     parser: Parser,
     arena: Arena,
-    names: NameTable,
+    memory: HeadMemory,
     maps: Vec<HeaderMap>,
 }
 
@@ -85,7 +85,7 @@ impl Reader {
         Reader {
             parser: Parser::new(),
             arena: Arena::new(),
-            names: NameTable::new(),
+            memory: HeadMemory::new(),
             maps: Vec::new(),
         }
     }
@@ -114,7 +114,7 @@ impl Reader {
             bytes: head,
             table: &self.parser.table,
             arena: &mut self.arena,
-            names: &mut self.names,
+            memory: &mut self.memory,
             maps: &mut self.maps,
         };
         let filled = H::fill(&mut place, source);

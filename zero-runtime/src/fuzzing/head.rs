@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::Conformance;
 use crate::proto::h1::{
-    BodyKind, Conn, Event, H1Limits, HeadTable, NameTable, ParseError, RequestHead, blank_head,
+    BodyKind, Conn, Event, H1Limits, HeadMemory, HeadTable, ParseError, RequestHead, blank_head,
     fill_head,
 };
 use crate::proto::step;
@@ -132,9 +132,15 @@ fn heard(conn: &Conn, next: step::Next<Event>, input: &[u8], table: &HeadTable) 
 fn request(conn: &Conn, head: &RequestHead, input: &[u8], table: &HeadTable) -> Heard {
     let bytes = Bytes::copy_from_slice(&input[head.range.clone()]);
     let mut parts = blank_head();
-    if fill_head(bytes, table, &mut NameTable::new(), &mut parts).is_err() {
+    let memory = &mut HeadMemory::new();
+    if fill_head(bytes.clone(), table, memory, &mut parts).is_err() {
         return Heard::Refused;
     }
+    // A head whose shape is remembered says the same.
+    let mut again = blank_head();
+    assert!(fill_head(bytes, table, memory, &mut again).is_ok());
+    assert_eq!(again.headers, parts.headers);
+    assert!(again.headers.keys().eq(parts.headers.keys()), "in order");
     Heard::Request {
         method: parts.method,
         uri: parts.uri,

@@ -8,7 +8,7 @@ use crate::config::Conformance;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
-    BodyKind, BodyLength, Conn, Eof, Event, H1Limits, HeadTable, NameTable, Next, SendBody,
+    BodyKind, BodyLength, Conn, Eof, Event, H1Limits, HeadMemory, HeadTable, Next, SendBody,
     SendMore, blank_head, fill_head,
 };
 use crate::proto::step;
@@ -140,8 +140,8 @@ impl Play<'_> {
                 };
                 self.reply = Reply::Due;
                 let bytes = Bytes::copy_from_slice(&present[head.range]);
-                let names = &mut NameTable::new();
-                if let Err(error) = fill_head(bytes, &self.table, names, &mut blank_head()) {
+                let memory = &mut HeadMemory::new();
+                if let Err(error) = fill_head(bytes, &self.table, memory, &mut blank_head()) {
                     let date = DateCache::new();
                     self.conn.respond_error(error, &date, &mut self.out);
                     self.answers += 1;

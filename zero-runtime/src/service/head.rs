@@ -9,7 +9,7 @@ use crate::error::BoxError;
 use crate::message::{OwnedHead, Pooled, ResponseBody, ResponseHead, ZeroResponse};
 use crate::pool::arena::Arena;
 use crate::pool::copies::{self, Copied};
-use crate::proto::h1::{self, HeadTable, NameTable, ParseError};
+use crate::proto::h1::{self, HeadMemory, HeadTable, ParseError};
 use crate::upgrade::OnUpgrade;
 
 /// What a request's head is made of. Everything in it is the shard's.
@@ -17,7 +17,7 @@ pub struct Source<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) table: &'a HeadTable,
     pub(crate) arena: &'a mut Arena,
-    pub(crate) names: &'a mut NameTable,
+    pub(crate) memory: &'a mut HeadMemory,
     pub(crate) maps: &'a mut Vec<HeaderMap>,
 }
 
@@ -73,7 +73,7 @@ impl sealed::Fill for request::Parts {
         }
         copies::note(Copied::HeadKept);
         let shared = source.arena.copy(source.bytes);
-        h1::fill_head(shared, source.table, source.names, parts)
+        h1::fill_head(shared, source.table, source.memory, parts)
     }
 
     #[inline]

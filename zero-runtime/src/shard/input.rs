@@ -443,7 +443,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             bytes,
             table: &self.http1.table,
             arena: &mut self.arena,
-            names: &mut self.names,
+            memory: &mut self.memory,
             maps: &mut self.maps,
         };
         if let Err(error) = HeadOf::<M>::fill(&mut call.head, source) {

@@ -72,12 +72,10 @@ impl ShardSink<'_> {
         };
         let (h1, date) = (&mut *self.h1, self.date);
         let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
-        let response::Parts {
-            headers: mut map, ..
-        } = parts;
         if self.maps.len() < super::MAPS_MAX {
-            map.clear();
-            self.maps.push(map);
+            self.maps.push(parts.headers);
+            // Where it lies now: what has just been written is slow to move.
+            self.maps.last_mut().map(HeaderMap::clear);
         }
         responded
     }

@@ -4,11 +4,13 @@
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Request, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, request};
 
 use super::ParseError;
+use super::known::Known;
 use super::names::NameTable;
-use super::table::HeadTable;
+use super::shapes::Shapes;
+use super::table::{HeadTable, Line};
 use super::trusted;
 
 /// A request's head with nothing in it, to be filled.
@@ -17,10 +19,38 @@ pub fn blank_head() -> request::Parts {
     Request::new(()).into_parts().0
 }
 
+/// What earlier heads have taught a shard: names, and the orders they come in. Bounded.
+#[derive(Debug)]
+pub struct HeadMemory {
+    names: NameTable,
+    shapes: Shapes,
+}
+
+impl HeadMemory {
+    /// Remembers nothing yet.
+    pub fn new() -> Self {
+        HeadMemory {
+            names: NameTable::new(),
+            shapes: Shapes::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+}
+
+impl Default for HeadMemory {
+    fn default() -> Self {
+        HeadMemory::new()
+    }
+}
+
 /// Fills `parts` with the head that `table` describes; `head` is that head's bytes, all of them.
 ///
 /// The target and the header values are slices of `head`, but for values that everybody sends, which
-/// are static; names come from `names`. Nothing is copied, and nothing allocated that `parts.headers`
+/// are static; names come from `memory`. Nothing is copied, and nothing allocated that `parts.headers`
 /// has room for. `parts` is blank; the capacity of its
 /// header map is used. It is filled where it lies, because a head is large and moving it is dear.
 ///
@@ -31,29 +61,14 @@ pub fn blank_head() -> request::Parts {
 pub fn fill_head(
     head: Bytes,
     table: &HeadTable,
-    names: &mut NameTable,
+    memory: &mut HeadMemory,
     parts: &mut request::Parts,
 ) -> Result<(), ParseError> {
     debug_assert_eq!(head.len(), table.head_bytes(), "exactly the head");
     debug_assert!(parts.headers.is_empty());
     parts.method = method(table.method(&head)).ok_or(ParseError::Method)?;
     parts.version = table.version();
-    let headers = &mut parts.headers;
-    if headers.capacity() < table.lines.len() {
-        headers
-            .try_reserve(table.lines.len())
-            .map_err(|_| ParseError::HeadTooLarge)?;
-    }
-    for line in table.shown() {
-        let (name, known) = names.get(line.name(&head))?;
-        let value = match known.value(line.value.of(&head)) {
-            Some(value) => value,
-            None => trusted::header_value(&head, line.value.range()).ok_or(ParseError::Header)?,
-        };
-        headers
-            .try_append(name, value)
-            .map_err(|_| ParseError::HeadTooLarge)?;
-    }
+    fill_map(&head, table, memory, &mut parts.headers)?;
     // Last, so that the target takes over the handle the values were shared from.
     let target = narrow(head, table.target.range());
     match Uri::from_maybe_shared(target) {
@@ -61,6 +76,58 @@ pub fn fill_head(
         Err(_) => return Err(ParseError::Target),
     }
     Ok(())
+}
+
+/// A map that has room is filled field by field. One that has not would have to grow: in its place comes
+/// the clone of one that was made for such a head before.
+#[inline]
+fn fill_map(
+    head: &Bytes,
+    table: &HeadTable,
+    memory: &mut HeadMemory,
+    map: &mut HeaderMap,
+) -> Result<(), ParseError> {
+    let HeadMemory { names, shapes } = memory;
+    let has_room = map.capacity() >= table.lines.len();
+    if !has_room {
+        if let Some(filled) = shapes.map(head, table) {
+            *map = filled;
+            return Ok(());
+        }
+        map.try_reserve(table.lines.len())
+            .map_err(|_| ParseError::HeadTooLarge)?;
+    }
+    for line in table.shown() {
+        let (name, known) = names.get(line.name(head))?;
+        let value = match known.value(line.value.of(head)) {
+            Some(value) => value.clone(),
+            None => trusted::header_value(head, line.value.range()).ok_or(ParseError::Header)?,
+        };
+        map.try_append(name, value)
+            .map_err(|_| ParseError::HeadTooLarge)?;
+    }
+    if !has_room {
+        shapes.learn(head, table, names, map);
+    }
+    Ok(())
+}
+
+/// Gives a line's value its place, in which is nothing yet: one that everybody sends, or a slice of the head.
+/// `None` if there can be no such value.
+///
+/// Each is made where it is to be: a value whose last byte has just been written is slow to move.
+#[inline(always)]
+pub(super) fn put_value(
+    place: &mut HeaderValue,
+    head: &Bytes,
+    line: Line,
+    known: &Known,
+) -> Option<()> {
+    match known.value(line.value.of(head)) {
+        Some(value) => put_in_blank(place, value.clone()),
+        None => put_in_blank(place, trusted::header_value(head, line.value.range())?),
+    }
+    Some(())
 }
 
 /// Gives a blank head a map to fill: an empty one, for its capacity.

@@ -16,9 +16,8 @@ pub(super) struct Known {
 impl Known {
     /// The value that `raw` is, if it is one of these.
     #[inline]
-    pub(super) fn value(&self, raw: &[u8]) -> Option<HeaderValue> {
-        let mut values = self.values.iter();
-        values.find(|value| value.as_bytes() == raw).cloned()
+    pub(super) fn value(&self, raw: &[u8]) -> Option<&'static HeaderValue> {
+        self.values.iter().find(|value| value.as_bytes() == raw)
     }
 
     /// Finds what is known of a name.

@@ -22,6 +22,7 @@ mod parse;
 mod plain;
 mod scan;
 mod send;
+mod shapes;
 mod table;
 mod target;
 #[cfg(test)]
@@ -37,9 +38,8 @@ use crate::config::Conformance;
 
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
-pub use head::{blank_head, fill_head, lend_map};
+pub use head::{HeadMemory, blank_head, fill_head, lend_map};
 pub use line::{Fields, RequestLine};
-pub use names::NameTable;
 pub use table::HeadTable;
 
 /// What a connection may ask of the machine; the defaults are the standard's rules and hyper's numbers.

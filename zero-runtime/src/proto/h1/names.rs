@@ -50,7 +50,7 @@ impl NameTable {
     }
 
     /// The name that `raw` spells in any case, and what is known of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&mut self, raw: &[u8]) -> Result<(&HeaderName, &'static Known), ParseError> {
         if raw.len() > NAME_BYTES_MAX {
             self.long = HeaderName::from_bytes(raw).map_err(|_| ParseError::Header)?;
@@ -132,7 +132,7 @@ fn is_same_middle(name: &HeaderName, raw: &[u8]) -> bool {
 
 /// Up to seven bytes as a word; among names of one length the same word only for the same bytes.
 #[inline]
-fn short_word(bytes: &[u8]) -> u64 {
+pub(super) fn short_word(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (Some(first), Some(last)) => {
             u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))

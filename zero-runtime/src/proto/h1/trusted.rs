@@ -12,7 +12,7 @@ use super::scan::{Class, find_stop};
 /// Makes a value that shares the bytes of `head` in `range`; `None` if one may not be in a value.
 ///
 /// The same as `HeaderValue::from_maybe_shared`, which looks at one byte after the other.
-#[inline]
+#[inline(always)]
 pub(super) fn header_value(head: &Bytes, range: Range<usize>) -> Option<HeaderValue> {
     if !is_valid(head, &range) {
         return None;

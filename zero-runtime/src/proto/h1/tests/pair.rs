@@ -7,7 +7,7 @@ use crate::config::Conformance;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1::{
-    BodyKind, BodyLength, Conn, Event, H1Limits, HeadTable, NameTable, Next, ParseError,
+    BodyKind, BodyLength, Conn, Event, H1Limits, HeadMemory, HeadTable, Next, ParseError,
     RespondError, SendBody, blank_head, fill_head,
 };
 use crate::proto::step;
@@ -43,7 +43,7 @@ pub(super) struct Pair {
     pub(super) conn: Conn,
     pub(super) limits: H1Limits,
     table: HeadTable,
-    names: NameTable,
+    memory: HeadMemory,
     pub(super) date: DateCache,
     pub(super) out: WriteBuf,
     /// Received and not consumed.
@@ -63,7 +63,7 @@ impl Pair {
             conn: Conn::new(),
             table: HeadTable::new(limits.headers_max),
             limits,
-            names: NameTable::new(),
+            memory: HeadMemory::new(),
             date,
             out: WriteBuf::default(),
             input: Vec::new(),
@@ -124,7 +124,7 @@ impl Pair {
             Event::Head(head) => {
                 let bytes = Bytes::copy_from_slice(&input[head.range]);
                 let mut parts = blank_head();
-                match fill_head(bytes, &self.table, &mut self.names, &mut parts) {
+                match fill_head(bytes, &self.table, &mut self.memory, &mut parts) {
                     Ok(()) => Said::Head {
                         request: format!("{} {} {:?}", parts.method, parts.uri, parts.version),
                         headers: parts
