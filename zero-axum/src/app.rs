@@ -1,9 +1,11 @@
 //! The adapter between the server's request and the one axum's services take. Knows bodies;
 //! knows nothing of connections.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::{Extensions, Request, Response, request};
@@ -96,6 +98,11 @@ impl<A: Application> HttpService for AppService<A> {
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn is_stateless() -> bool {
+        TypeId::of::<A>() == TypeId::of::<Router>()
     }
 
     // In two places, one of which is in the way of nearly every request: a head is dear to move.

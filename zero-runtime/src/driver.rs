@@ -93,7 +93,7 @@ impl<S: HttpService> Driver<S> {
     /// When there is none.
     #[inline]
     pub(crate) fn start_now(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         mut service: S,
         head: &mut Option<S::Head>,
         body: RequestBody,
@@ -109,6 +109,37 @@ impl<S: HttpService> Driver<S> {
             Poll::Ready(Err(error)) => return Poll::Ready(Ended::Failed(error.into())),
             Poll::Ready(Ok(())) => {}
         }
+        self.call_ready(&mut service, head, body, cx, sink)
+    }
+
+    /// The same of a service that is left where it is: a clone of it is called, unless that makes no difference.
+    ///
+    /// # Panics
+    /// As [`start_now`](Self::start_now).
+    #[inline]
+    pub(crate) fn start_beside(
+        self: Pin<&mut Self>,
+        service: &mut S,
+        head: &mut Option<S::Head>,
+        body: RequestBody,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+    ) -> Poll<Ended> {
+        match S::is_stateless() {
+            true => self.call_ready(service, head, body, cx, sink),
+            false => self.start_now(service.clone(), head, body, cx, sink),
+        }
+    }
+
+    #[inline(always)]
+    fn call_ready(
+        mut self: Pin<&mut Self>,
+        service: &mut S,
+        head: &mut Option<S::Head>,
+        body: RequestBody,
+        cx: &mut Context<'_>,
+        sink: &mut impl Sink,
+    ) -> Poll<Ended> {
         let mut this = self.as_mut().project();
         *this.is_head = head.as_ref().is_some_and(Fill::is_head);
         let future = service.call(head.take().expect("a call is made once"), body);

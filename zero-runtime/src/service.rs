@@ -49,7 +49,8 @@ impl Default for ConnInfo {
 
 /// The service of one connection. [`Tower`] makes one of any cloneable tower service.
 ///
-/// `poll_ready` and `call` happen on a clone made for the request.
+/// `poll_ready` and `call` happen on a clone made for the request, unless it [is
+/// stateless](Self::is_stateless).
 pub trait HttpService: Clone + Send + 'static {
     /// What the head of a request becomes: [`request::Parts`], or the server's own kind.
     type Head: Head;
@@ -65,6 +66,12 @@ pub trait HttpService: Clone + Send + 'static {
     /// As [`tower_service::Service::call`]. Head and body come apart, so that an implementor can
     /// join the head with a body of its own kind without moving it twice.
     fn call(&mut self, head: Self::Head, body: RequestBody) -> Self::Future;
+
+    /// Whether it is always ready, and calls leave nothing behind in it: then it may be called itself instead
+    /// of a clone, which shares what other cores share, and costs them all a turn with its count.
+    fn is_stateless() -> bool {
+        false
+    }
 
     /// Whether calls are polled on their connection's shard only, from first to last, as the futures
     /// of [`ZeroRuntime::run_per_core`](crate::ZeroRuntime::run_per_core) want it.

@@ -282,7 +282,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let driver = driver.as_mut();
             let body = body.take().unwrap_or_else(RequestBody::empty);
-            driver.start_now(service.clone(), &mut call.head, body, &mut cx, &mut sink)
+            driver.start_beside(service, &mut call.head, body, &mut cx, &mut sink)
         }));
         let (refused, filled) = (sink.refused, sink.filled);
         self.outbox.put(key, conn, out);
