@@ -218,8 +218,7 @@ impl Class {
     };
 }
 
-const PRIME: u64 = 0x0000_0100_0000_01b3;
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
 /// Stands for a segment that looks variable.
 const VARIABLE: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -238,16 +237,40 @@ fn shape(method: &str, path: &str) -> u64 {
     hash ^ (hash >> 29)
 }
 
+/// The hash of a segment, eight bytes at a time.
 #[inline]
 fn segment_hash(segment: &[u8]) -> u64 {
-    let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-    segment.iter().fold(BASIS, add)
+    let add = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(23);
+    let mut words = segment.chunks_exact(8);
+    let mut hash = segment.len() as u64;
+    for word in &mut words {
+        hash = add(hash, word_of(word));
+    }
+    match words.remainder() {
+        [] => hash,
+        rest => add(hash, word_of(rest)),
+    }
+}
+
+/// At most eight bytes as a word.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => bytes
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 #[inline]
 fn is_variable(segment: &[u8]) -> bool {
-    let marks = |byte: &u8| byte.is_ascii_digit() || *byte == b'%';
-    segment.len() > SEGMENT_BYTES_MAX || segment.iter().any(marks)
+    let marks = |byte: &u8| byte.is_ascii_digit() | (*byte == b'%');
+    // All of them, instead of stopping at the first: that is sixteen at a time.
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | marks(byte));
+    segment.len() > SEGMENT_BYTES_MAX || any(segment)
 }
 
 /// What a class is called in traces: `GET /users/*`, cut where it is long.

@@ -47,7 +47,7 @@ use crate::overload::Windows;
 use crate::pool::arena::Arena;
 use crate::preemption::Preemption;
 use crate::proto::date::DateCache;
-use crate::proto::h1::{BodyKind, NameTable};
+use crate::proto::h1::{BodyKind, HeadMemory};
 use crate::protocol::Http1;
 use crate::ring::{Completion, ListenerId, Ring};
 use crate::service::{HttpService, MakeHttpService, Reply};
@@ -189,7 +189,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     counters: Arc<ShardCounters>,
     spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
     spare_place: Option<Place<M::Service, X>>,
-    names: NameTable,
+    memory: HeadMemory,
     arena: Arena,
     maps: Vec<HeaderMap>,
     carries: Vec<Vec<u8>>,
@@ -247,7 +247,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             counters: seed.counters,
             spare_driver: None,
             spare_place: None,
-            names: NameTable::new(),
+            memory: HeadMemory::new(),
             arena: Arena::new(),
             maps: Vec::new(),
             carries: Vec::new(),
@@ -261,8 +261,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         shard
     }
 
-    /// Goes on by one step: a call if one waits, else a turn. Each step is run as one poll of a
-    /// tokio task, which gives each call a budget of its own.
+    /// Goes on by one step: a call if one waits, and a turn if it was the last. Each step is run as one poll
+    /// of a tokio task, which gives each call a budget of its own.
     ///
     /// # Errors
     /// When the ring has become unusable.
@@ -273,7 +273,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.calls_in_turn += 1;
             self.calls_made += 1;
             self.make_call(call);
-            return Ok(Flow::Continue);
+            // A turn needs no budget, but where it polls calls that stay here.
+            if M::Service::STAYS || !self.calls.is_empty() {
+                return Ok(Flow::Continue);
+            }
         }
         self.calls_in_turn = 0;
         self.stage_sends();
@@ -298,8 +301,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn turn<W: Waking>(&mut self, waking: &mut W) -> std::io::Result<()> {
-        self.await_facts(waking)?;
-        self.now = self.ring.now();
+        self.now = self.await_facts(waking)?;
         self.polled_until_ns = 0;
         self.date.update(self.now.unix_s);
         while let Some(completion) = self.ring.next_completion() {

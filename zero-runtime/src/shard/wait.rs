@@ -7,6 +7,7 @@ use super::conn::NEVER;
 use crate::bridge::link::ShardPort;
 use crate::ring::{Ring, Wait};
 use crate::service::MakeHttpService;
+use crate::time::Now;
 use crate::waking::{Spun, Waited, Waking};
 use crate::worker::Spawn;
 
@@ -25,19 +26,26 @@ const STRANGERS_NS: u64 = 2_000_000;
 pub(super) const REST_NS_MAX: u64 = 400_000_000;
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
-    /// Submits, and returns once there is something to react to, or the next deadline has come.
-    pub(super) fn await_facts<W: Waking>(&mut self, waking: &mut W) -> io::Result<()> {
+    /// Submits, and returns once there is something to react to, or the next deadline has come; says when
+    /// that is.
+    pub(super) fn await_facts<W: Waking>(&mut self, waking: &mut W) -> io::Result<Now> {
         self.ports.iter_mut().for_each(ShardPort::announce);
         if !self.calls.is_empty() || !self.ready.is_empty() {
-            return self.ring.turn(Wait::Poll);
+            self.ring.turn(Wait::Poll)?;
+            return Ok(self.ring.now());
         }
         if W::TAKES_TURNS && self.take_turns()? {
-            return Ok(());
+            return Ok(self.ring.now());
         }
         if !W::SPINS {
-            return self.sleep();
+            self.sleep()?;
+            return Ok(self.ring.now());
         }
-        let mut began_ns = self.ring.now().mono_ns;
+        // Next to nothing lies between the last poll and this.
+        let mut began_ns = match self.polled_until_ns {
+            0 => self.ring.now().mono_ns,
+            until_ns => until_ns,
+        };
         let mut spun = Spun::Not;
         if !self.is_core_wanted::<W>()
             && let Some(until_ns) = waking.spin_until_ns(began_ns)
@@ -45,7 +53,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // Most sends are done when they are submitted.
             self.ring.turn(Wait::Poll)?;
             if self.has_news() {
-                return self.ring.turn(Wait::Poll);
+                self.ring.turn(Wait::Poll)?;
+                return Ok(self.ring.now());
             }
             began_ns = self.ring.now().mono_ns;
             spun = self.spin(began_ns, until_ns.min(self.next_deadline_ns()), waking);
@@ -61,9 +70,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             Spun::Not => self.sleep()?,
         }
-        let ns = self.ring.now().mono_ns - began_ns;
+        let now = self.ring.now();
+        let ns = now.mono_ns - began_ns;
         waking.waited(Waited { ns, spun });
-        Ok(())
+        Ok(now)
     }
 
     /// Gives the core to a worker that waits for it, if there is one. Returns whether there is something to
