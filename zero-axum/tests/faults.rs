@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use support::child::{self, ChildServer, counted};
 use support::client::{Client, pattern};
-use support::{Mode, PATIENCE, eventually, in_every_mode};
+use support::{Mode, PATIENCE, at_any_pace, eventually, in_every_mode};
 
 in_every_mode![
     without_descriptors_open_connections_are_served,
@@ -40,6 +40,7 @@ const DESCRIPTORS: usize = 96;
 
 fn without_descriptors_open_connections_are_served(mode: Mode) {
     let nofile = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    let started = Instant::now();
     let mut server = ChildServer::start("child_with_few_descriptors", mode, &["prlimit", &nofile]);
     let mut live = Client::connect(server.addr);
     assert_eq!(live.get("/").status, 200);
@@ -51,23 +52,27 @@ fn without_descriptors_open_connections_are_served(mode: Mode) {
     late.send_get("/");
     assert!(late.is_silent_for(Duration::from_millis(300)));
     if mode.is_io_uring() {
-        assert!(server.count("accept_backoffs") > 0);
+        eventually("accepting pauses", || server.count("accept_backoffs") > 0);
     }
 
-    let (started, cpu_before) = (Instant::now(), server.cpu_time());
-    while started.elapsed() < Duration::from_secs(1) {
-        assert_eq!(live.get("/").status, 200);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let cpu = server.cpu_time() - cpu_before;
+    // What a machine takes away while it stalls may be on its bill: one second of several will do.
+    let mut spins = || {
+        let (began, cpu_before) = (Instant::now(), server.cpu_time());
+        while began.elapsed() < Duration::from_secs(1) {
+            assert_eq!(live.get("/").status, 200);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server.cpu_time() - cpu_before > Duration::from_millis(300)
+    };
     assert!(
-        cpu < Duration::from_millis(300),
-        "starved, it spins: {cpu:?} of CPU in a second"
+        !(0..5).map(|_| spins()).all(|spins| spins),
+        "starved, it spins"
     );
     // At most one pause in 500 ms for each of the two shards, since their start.
     if mode.is_io_uring() {
         let backoffs = server.count("accept_backoffs");
-        assert!(backoffs < 40, "{backoffs}");
+        let pauses_max = 2 * (1 + started.elapsed().as_millis() / 500);
+        assert!(u128::from(backoffs) <= pauses_max, "{backoffs}");
     }
 
     drop(hoard);
@@ -87,7 +92,9 @@ fn child_with_few_descriptors() {
 fn idle_connections_do_not_slow_live_ones(mode: Mode) {
     const IDLE: usize = 1100;
     let _alone = many_descriptors();
-    let server = mode.serve_with(mode.config().connections_max(4096), hello());
+    let config = mode.config().connections_max(4096);
+    let config = config.head_timeout(None).keep_alive_timeout(None);
+    let server = mode.serve_with(config, hello());
     let mut crowd: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
     for (nth, idle) in crowd.iter_mut().enumerate() {
         match nth % 3 {
@@ -98,13 +105,14 @@ fn idle_connections_do_not_slow_live_ones(mode: Mode) {
         }
     }
     let mut live = server.connect();
-    let started = Instant::now();
-    for _ in 0..2000 {
-        assert_eq!(live.get("/").status, 200);
-    }
-    // Milliseconds on any machine, unless each request looks at every connection.
-    let each = started.elapsed() / 2000;
-    assert!(each < Duration::from_millis(5), "{each:?} a request");
+    let mut time_of_ten = || {
+        let began = Instant::now();
+        (0..10).for_each(|_| assert_eq!(live.get("/").status, 200));
+        began.elapsed()
+    };
+    // Less on any machine while it does not stall, unless each request looks at every connection.
+    let best = (0..200).map(|_| time_of_ten()).min().unwrap();
+    assert!(best < Duration::from_millis(20), "{best:?} for ten");
     if mode.is_io_uring() {
         let stats = server.stats();
         assert_eq!(stats.connections_open, IDLE as u64 + 1);
@@ -128,6 +136,10 @@ fn slow_clients_of_every_kind_are_cut_and_counted(mode: Mode) {
     if !mode.is_io_uring() {
         return; // hyper has a clock for heads only, and counts nothing.
     }
+    at_any_pace(|unit| slow_clients(mode, 5 * unit));
+}
+
+fn slow_clients(mode: Mode, time: Duration) {
     const EACH: usize = 200;
     const KINDS: [&str; 5] = [
         "",
@@ -138,13 +150,13 @@ fn slow_clients_of_every_kind_are_cut_and_counted(mode: Mode) {
     ];
     const DRIPS: [bool; 5] = [false, true, false, true, false];
     let _alone = many_descriptors();
-    let time = Duration::from_secs(1);
     let config = mode.config().connections_max(4096).head_timeout(time);
     let server = mode.serve_with(
         config.body_timeout(time).write_timeout(time),
         shared_large(),
     );
     let mut live = server.connect();
+    assert_eq!(live.get("/").status, 200);
     let mut crowd = Vec::new();
     for _ in 0..EACH {
         for (kind, drips) in KINDS.into_iter().zip(DRIPS) {
@@ -162,20 +174,21 @@ fn slow_clients_of_every_kind_are_cut_and_counted(mode: Mode) {
         ]
     };
     let each = EACH as u64;
-    eventually("all are cut, each by its clock", || {
+    eventually("all are cut", || {
         for (stream, _) in crowd.iter_mut().filter(|(_, drips)| *drips) {
             // Those who are cut already are refused it.
             let _ = stream.write(b"x");
         }
         assert_eq!(live.get("/").status, 200);
-        std::thread::sleep(SHORT / 4);
-        cut(server.stats()) == [3 * each, each, each]
+        std::thread::sleep(time / 20);
+        cut(server.stats()).iter().sum::<u64>() >= 5 * each
     });
     eventually("only the live one is left", || {
         server.stats().connections_open == 1
     });
     assert_eq!(live.get("/").status, 200);
-    assert_eq!(cut(server.stats()), [3 * each, each, each]);
+    let by_its_clock = [3 * each, each, each];
+    assert_eq!(cut(server.stats()), by_its_clock);
 }
 
 /// As [`hello`], with one copy of what is large.
@@ -229,68 +242,72 @@ fn a_thousand_stalled_uploads_do_not_starve_others(mode: Mode) {
 const SHORT: Duration = Duration::from_millis(200);
 
 fn half_a_head_is_cut_and_others_live(mode: Mode) {
-    let server = mode.serve_with(mode.config().head_timeout(SHORT), hello());
-    let mut live = server.connect();
-    let started = Instant::now();
-    let mut stuck: Vec<_> = (0..8).map(|_| server.connect()).collect();
-    // hyper-util's clock starts with the first byte: it waits for that one to learn the version.
-    let first = usize::from(mode == Mode::Hyper);
-    for (nth, client) in stuck.iter_mut().enumerate() {
-        // From nothing at all to all but the last bytes.
-        client.send(&b"GET / HTTP/1.1\r\nhost: test\r\n\r"[..4 * nth + first]);
-    }
-    let mut dripping = server.connect();
-    dripping.send("GET /");
-    let mut alive = true;
-    while alive {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "a byte now and then buys no time"
-        );
-        assert_eq!(live.get("/").status, 200);
-        std::thread::sleep(SHORT / 8);
-        alive = dripping.stream.write_all(b"x").is_ok();
-    }
-    assert!(started.elapsed() >= SHORT);
-    for (nth, client) in stuck.iter_mut().enumerate() {
-        // Who has begun to ask is told; hyper never says a word.
-        if nth > 0 && mode.is_io_uring() {
-            assert_eq!(client.response().status, 408);
+    at_any_pace(|unit| {
+        let server = mode.serve_with(mode.config().head_timeout(unit), hello());
+        let mut live = server.connect();
+        let started = Instant::now();
+        let mut stuck: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        // hyper-util's clock starts with the first byte: it waits for that one to learn the version.
+        let first = usize::from(mode == Mode::Hyper);
+        for (nth, client) in stuck.iter_mut().enumerate() {
+            // From nothing at all to all but the last bytes.
+            client.send(&b"GET / HTTP/1.1\r\nhost: test\r\n\r"[..4 * nth + first]);
         }
-        client.assert_closed();
-    }
-    assert_eq!(live.get("/").status, 200);
-    assert_eq!(server.connect().get("/").status, 200);
-    if mode.is_io_uring() {
-        let stats = server.stats();
-        assert_eq!(stats.timeouts_head, 8 + 1);
-        assert_eq!((stats.timeouts_keep_alive, stats.timeouts_write), (0, 0));
-    }
+        let mut dripping = server.connect();
+        dripping.send("GET /");
+        let mut alive = true;
+        while alive {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "a byte now and then buys no time"
+            );
+            assert_eq!(live.get("/").status, 200);
+            std::thread::sleep(unit / 8);
+            alive = dripping.stream.write_all(b"x").is_ok();
+        }
+        assert!(started.elapsed() >= unit);
+        for (nth, client) in stuck.iter_mut().enumerate() {
+            // Who has begun to ask is told; hyper never says a word.
+            if nth > 0 && mode.is_io_uring() {
+                assert_eq!(client.response().status, 408);
+            }
+            client.assert_closed();
+        }
+        assert_eq!(live.get("/").status, 200);
+        assert_eq!(server.connect().get("/").status, 200);
+        if mode.is_io_uring() {
+            let stats = server.stats();
+            assert_eq!(stats.timeouts_head, 8 + 1);
+            assert_eq!((stats.timeouts_keep_alive, stats.timeouts_write), (0, 0));
+        }
+    });
 }
 
 fn idle_keep_alive_is_cut_and_a_busy_one_lives(mode: Mode) {
-    let config = match mode {
-        // hyper has one clock for both: it runs while a head is waited for.
-        Mode::Hyper => mode.config().head_timeout(SHORT),
-        _ => mode.config().keep_alive_timeout(SHORT),
-    };
-    let server = mode.serve_with(config, hello());
-    let mut busy = server.connect();
-    assert_eq!(busy.get("/").status, 200);
-    let started = Instant::now();
-    let mut idle = server.connect();
-    assert_eq!(idle.get("/").status, 200);
-    while started.elapsed() < 3 * SHORT {
+    at_any_pace(|unit| {
+        let config = match mode {
+            // hyper has one clock for both: it runs while a head is waited for.
+            Mode::Hyper => mode.config().head_timeout(unit),
+            _ => mode.config().keep_alive_timeout(unit),
+        };
+        let server = mode.serve_with(config, hello());
+        let mut busy = server.connect();
         assert_eq!(busy.get("/").status, 200);
-        std::thread::sleep(SHORT / 10);
-    }
-    idle.assert_closed();
-    assert_eq!(busy.get("/").status, 200);
-    if mode.is_io_uring() {
-        let stats = server.stats();
-        assert_eq!(stats.timeouts_keep_alive, 1);
-        assert_eq!((stats.timeouts_head, stats.timeouts_write), (0, 0));
-    }
+        let started = Instant::now();
+        let mut idle = server.connect();
+        assert_eq!(idle.get("/").status, 200);
+        while started.elapsed() < 3 * unit {
+            assert_eq!(busy.get("/").status, 200);
+            std::thread::sleep(unit / 10);
+        }
+        idle.assert_closed();
+        assert_eq!(busy.get("/").status, 200);
+        if mode.is_io_uring() {
+            let stats = server.stats();
+            assert_eq!(stats.timeouts_keep_alive, 1);
+            assert_eq!((stats.timeouts_head, stats.timeouts_write), (0, 0));
+        }
+    });
 }
 
 const LARGE_BYTES: usize = 32 << 20;
@@ -302,13 +319,13 @@ fn a_peer_that_takes_nothing_is_cut(mode: Mode) {
     let server = mode.serve_with(mode.config().write_timeout(SHORT), hello());
     let mut live = server.connect();
     let mut stalled = server.connect();
+    let began = Instant::now();
     stalled.send_get("/large");
-    let started = Instant::now();
     eventually("the stalled one is cut", || {
         assert_eq!(live.get("/").status, 200);
         server.stats().timeouts_write == 1
     });
-    assert!(started.elapsed() >= SHORT);
+    assert!(began.elapsed() >= SHORT);
     eventually("only the live one is open", || {
         server.stats().connections_open == 1
     });
@@ -318,21 +335,23 @@ fn a_peer_that_takes_nothing_is_cut(mode: Mode) {
 }
 
 fn a_peer_that_takes_slowly_is_not_cut(mode: Mode) {
-    let server = mode.serve_with(mode.config().write_timeout(5 * SHORT), hello());
-    let mut slow = server.connect();
-    let head = slow.send_get("/large").head();
-    assert_eq!(head.status, 200);
-    let started = Instant::now();
-    let mut got = Vec::new();
-    // For three times the timeout, and never a tenth of it without a byte taken. Too slow for the
-    // kernel to ask for more, which it does once a third of its send buffer is free.
-    while started.elapsed() < 15 * SHORT {
-        got.extend(slow.exactly(32 << 10));
-        std::thread::sleep(SHORT / 4);
-    }
-    got.extend(slow.exactly(LARGE_BYTES - got.len()));
-    assert!(got == pattern(LARGE_BYTES));
-    assert_eq!(server.stats().timeouts_write, 0);
+    at_any_pace(|unit| {
+        let server = mode.serve_with(mode.config().write_timeout(unit), hello());
+        let mut slow = server.connect();
+        let head = slow.send_get("/large").head();
+        assert_eq!(head.status, 200);
+        let began = Instant::now();
+        let mut got = Vec::new();
+        // For three times the timeout, and never a tenth of it without a byte taken. Too slow for the
+        // kernel to ask for more, which it does once a third of its send buffer is free.
+        while began.elapsed() < 3 * unit {
+            got.extend(slow.exactly(32 << 10));
+            std::thread::sleep(unit / 20);
+        }
+        got.extend(slow.exactly(LARGE_BYTES - got.len()));
+        assert!(got == pattern(LARGE_BYTES));
+        assert_eq!(server.stats().timeouts_write, 0);
+    });
 }
 
 fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
@@ -340,7 +359,7 @@ fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
         return; // hyper closes at once: a reset may destroy the answer (DIFFERENCES.md).
     }
     const BODY_BYTES: usize = 8 << 20;
-    let server = mode.serve(hello());
+    let server = mode.serve_with(mode.config().linger_timeout(PATIENCE), hello());
     let mut client = server.connect();
     client.send(format!(
         "POST /small HTTP/1.1\r\nhost: test\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
@@ -370,24 +389,24 @@ fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
         std::thread::sleep(SHORT / 10);
         client.stream.write_all(b"x").is_err()
     });
-    assert_eq!(server.stats().connections_open, 0);
+    eventually("it is gone", || server.stats().connections_open == 0);
 }
 
-// Helpers.
-
 fn an_idle_deadline_does_not_cut_a_transfer(mode: Mode) {
-    let config = mode.config().keep_alive_timeout(SHORT).head_timeout(SHORT);
-    let server = mode.serve_with(config, hello());
-    let mut slow = server.connect();
-    slow.send_get("/large").head();
-    let started = Instant::now();
-    let mut got = Vec::new();
-    while started.elapsed() < 5 * SHORT {
-        got.extend(slow.exactly(512 << 10));
-        std::thread::sleep(SHORT / 8);
-    }
-    got.extend(slow.exactly(LARGE_BYTES - got.len()));
-    assert!(got == pattern(LARGE_BYTES));
+    at_any_pace(|unit| {
+        let config = mode.config().keep_alive_timeout(unit).head_timeout(unit);
+        let server = mode.serve_with(config, hello());
+        let mut slow = server.connect();
+        slow.send_get("/large").head();
+        let began = Instant::now();
+        let mut got = Vec::new();
+        while began.elapsed() < 5 * unit {
+            got.extend(slow.exactly(512 << 10));
+            std::thread::sleep(unit / 8);
+        }
+        got.extend(slow.exactly(LARGE_BYTES - got.len()));
+        assert!(got == pattern(LARGE_BYTES));
+    });
 }
 
 fn one_who_pipelines_does_not_starve_others(mode: Mode) {
@@ -410,7 +429,7 @@ fn one_who_pipelines_does_not_starve_others(mode: Mode) {
     for _ in 0..100 {
         assert_eq!(other.get("/").status, 200);
     }
-    assert!(started.elapsed() < PATIENCE / 2, "starved");
+    assert!(started.elapsed() < PATIENCE, "starved");
     drop(stop);
     pipelines.join().expect("every answer came");
 }
@@ -433,6 +452,8 @@ fn half_a_request_behind_a_whole_one_leaves_nothing(mode: Mode) {
         });
     }
 }
+
+// Helpers.
 
 fn hello() -> Router {
     let small = post(|body: Bytes| async move { body }).layer(DefaultBodyLimit::max(1024));

@@ -106,7 +106,7 @@ pub(crate) fn app() -> Router {
         .route("/sum", post(sum))
         .route("/ignore", post(|| async { "ignored" }))
         .route("/ignore/later", post(ignores_later))
-        .route("/slow", get(slow))
+        .route("/slow/{ms}", get(slow))
         .route("/watched/{name}", any(watched))
 }
 
@@ -260,8 +260,8 @@ async fn ignores_later(_body: Body) -> &'static str {
     "ignored"
 }
 
-async fn slow() -> &'static str {
-    tokio::time::sleep(Duration::from_millis(100)).await;
+async fn slow(Path(ms): Path<u64>) -> &'static str {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
     "slow"
 }
 

@@ -2,11 +2,12 @@
 //! reset, or are answered before they are done.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::app::told;
 use crate::play::{App, Differences, Servers, Step, play};
-use crate::support::{Mode, eventually, in_every_mode};
+use crate::support::{Mode, at_any_pace, eventually, in_every_mode};
 
 in_every_mode![
     scripts_are_answered_alike,
@@ -15,7 +16,9 @@ in_every_mode![
 ];
 
 /// For both servers to come to rest.
-const REST: Step = Step::Pause(Duration::from_millis(60));
+fn rest(pace: u32) -> Step {
+    Step::Pause(pace * Duration::from_millis(60))
+}
 
 fn send(text: impl AsRef<[u8]>) -> Step {
     Step::Send(text.as_ref().to_vec())
@@ -29,7 +32,13 @@ fn get(path: &str) -> Step {
     send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n"))
 }
 
-fn scripts() -> Vec<(&'static str, Vec<Step>)> {
+/// Answered while who has sent it [`rest`]s no longer.
+fn get_slow(pace: u32) -> Step {
+    get(&format!("/slow/{}", pace * 100))
+}
+
+/// At a pace so many times as slow: what is to come in the middle of something else does at each.
+fn scripts(pace: u32) -> Vec<(&'static str, Vec<Step>)> {
     const EXPECT: &str = "expect: 100-continue\r\ncontent-length: 5\r\n";
     const SWITCH: &str =
         "GET /switch HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
@@ -128,7 +137,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![
                 post("/ignore", "content-length: 5\r\n"),
                 Step::Await("ignored"),
-                REST,
+                rest(pace),
                 send("hello"),
             ],
         ),
@@ -150,7 +159,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 send(SWITCH),
                 Step::Await("\r\n\r\n"),
                 send("and more"),
-                REST,
+                rest(pace),
                 send("and more"),
             ],
         ),
@@ -172,7 +181,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![
                 post("/sum", "content-length: 5\r\n"),
                 send("hel"),
-                REST,
+                rest(pace),
                 Step::HalfClose,
             ],
         ),
@@ -181,7 +190,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![
                 post("/sum", CHUNKED),
                 send("5\r\nhel"),
-                REST,
+                rest(pace),
                 Step::HalfClose,
             ],
         ),
@@ -190,13 +199,13 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             vec![
                 post("/sum", CHUNKED),
                 send("0\r\nx-a: "),
-                REST,
+                rest(pace),
                 Step::HalfClose,
             ],
         ),
         (
             "half-closed while the handler waits",
-            vec![get("/slow"), REST, Step::HalfClose],
+            vec![get_slow(pace), rest(pace), Step::HalfClose],
         ),
         (
             "half-closed within a body that nobody reads",
@@ -213,20 +222,25 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
         ("an error after a piece was sent", vec![get("/err/later")]),
         (
             "pipelined behind a slow one",
-            vec![get("/slow"), get("/"), bye()],
+            vec![get_slow(pace), get("/"), bye()],
         ),
         (
             "garbage behind a slow one",
-            vec![get("/slow"), send("GARBAGE\r\n\r\n")],
+            vec![get_slow(pace), send("GARBAGE\r\n\r\n")],
         ),
         (
             "a request within a slow one",
-            vec![get("/slow"), REST, get("/"), bye()],
+            vec![get_slow(pace), rest(pace), get("/"), bye()],
         ),
         ("reset within a head", vec![send("GET / HT"), Step::Reset]),
         (
             "reset within a body",
-            vec![post("/sum", CHUNKED), send("5\r\nhel"), REST, Step::Reset],
+            vec![
+                post("/sum", CHUNKED),
+                send("5\r\nhel"),
+                rest(pace),
+                Step::Reset,
+            ],
         ),
     ]
 }
@@ -234,8 +248,8 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
 fn scripts_are_answered_alike(mode: Mode) {
     let servers = Servers::start(mode, App::Plain);
     let mut differences = Differences::default();
-    for (name, steps) in scripts() {
-        differences.look(name, &servers, &steps);
+    for (at, (name, _)) in scripts(1).into_iter().enumerate() {
+        differences.look_at(name, &servers, |pace| scripts(pace).swap_remove(at).1);
     }
     differences.assert_none();
 }
@@ -259,33 +273,39 @@ fn a_client_that_goes_is_noticed_alike(mode: Mode) {
             "read Err(())",
         ),
     ];
-    for (number, (name, body, end, last)) in scripts.into_iter().enumerate() {
-        let mut all = Vec::new();
-        for (side, addr) in [("axum", servers.axum), ("zero", servers.zero.addr)] {
-            // One of its own for each mode: they run side by side.
-            let id = format!("{side}-{mode:?}-{number}");
-            watch(addr, &id, body, end.clone());
-            eventually(name, || told(&id).iter().any(|told| told == last));
-            all.push(told(&id));
-        }
-        assert_eq!(all[0], all[1], "{name}");
+    for (name, body, end, last) in scripts {
+        at_any_pace(|unit| {
+            let [by_axum, by_zero] = [servers.axum, servers.zero.addr].map(|addr| {
+                let id = watch(addr, body, end.clone(), unit);
+                eventually(name, || told(&id).iter().any(|told| told == last));
+                told(&id)
+            });
+            assert_eq!(by_axum, by_zero, "{name}");
+        });
     }
 }
 
 /// Nobody is left to be answered: the handler ends. Under hyper it sees the error and goes on.
 fn a_client_that_resets_within_a_body_is_gone(mode: Mode) {
     let servers = Servers::start(mode, App::Plain);
-    let id = format!("gone-{mode:?}");
-    watch(servers.zero.addr, &id, "hel", Step::Reset);
-    match mode.is_io_uring() {
-        true => eventually("the drop", || told(&id).contains(&"dropped".to_owned())),
-        false => eventually("the error", || told(&id) == ["read Err(())"]),
-    }
+    let last = match mode.is_io_uring() {
+        true => "dropped",
+        false => "read Err(())",
+    };
+    at_any_pace(|unit| {
+        let id = watch(servers.zero.addr, "hel", Step::Reset, unit);
+        eventually(last, || told(&id).last().is_some_and(|told| told == last));
+    });
 }
 
-/// Sends so much of a body of five bytes to a handler that tells what becomes of it.
-fn watch(addr: SocketAddr, id: &str, body: &str, end: Step) {
+/// Sends so much of a body of five bytes to a handler that tells what becomes of it, by the name that is
+/// returned; ends when that handler has had time to read it.
+fn watch(addr: SocketAddr, body: &str, end: Step, unit: Duration) -> String {
+    static WATCHED: AtomicUsize = AtomicUsize::new(0);
+    let id = WATCHED.fetch_add(1, Ordering::Relaxed).to_string();
     let path = format!("/watched/{id}");
-    let steps = [post(&path, "content-length: 5\r\n"), send(body), REST, end];
+    let head = post(&path, "content-length: 5\r\n");
+    let steps = [head, send(body), Step::Pause(unit * 3 / 10), end];
     play(addr, &steps, Duration::from_millis(20));
+    id
 }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::support::directory::Directory;
-use crate::support::{Guard, Mode, PATIENCE, Server, in_every_mode, run};
+use crate::support::{Guard, Mode, PATIENCE, Server, in_every_mode, run, wait};
 
 in_every_mode![
     requests_of_every_kind_are_answered,
@@ -170,10 +170,17 @@ fn extended_connect_is_offered(mode: Mode) {
 }
 
 fn a_graceful_shutdown_finishes_its_streams(mode: Mode) {
-    let server = mode.serve(app());
+    let (enter, entered) = std::sync::mpsc::channel();
+    let go = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let may_go = go.clone();
+    let held = async move || {
+        enter.send(()).unwrap();
+        may_go.acquire().await.unwrap().forget();
+        "finished"
+    };
+    let server = mode.serve(app().route("/held", get(held)));
     let (answered, answer) = std::sync::mpsc::channel();
     let addr = server.addr;
-    let (begun, has_begun) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         run(async {
             let stream = TcpStream::connect(addr).await.unwrap();
@@ -181,19 +188,19 @@ fn a_graceful_shutdown_finishes_its_streams(mode: Mode) {
                 .await
                 .unwrap();
             tokio::spawn(conn);
-            text(&mut sender, request("GET", "/", Empty::<Bytes>::new())).await;
-            begun.send(()).unwrap();
-            let slow = request("GET", "/wait/300", Empty::new());
-            answered.send(text(&mut sender, slow).await).unwrap();
+            let held = request("GET", "/held", Empty::<Bytes>::new());
+            answered.send(text(&mut sender, held).await).unwrap();
         });
     });
-    has_begun.recv_timeout(PATIENCE).unwrap();
+    entered.recv_timeout(PATIENCE).unwrap();
+    server.handle.shutdown();
     std::thread::sleep(Duration::from_millis(100));
-    server.stop();
+    go.add_permits(1);
     let answer = answer
         .recv_timeout(PATIENCE)
         .expect("the stream is finished");
-    assert_eq!(answer, "300 ms");
+    assert_eq!(answer, "finished");
+    wait(server.handle);
 }
 
 fn a_terminated_server_cuts_its_streams(mode: Mode) {

@@ -4,16 +4,17 @@
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::routing::{any, get, post};
 use futures_util::StreamExt;
 use zero_axum::{BodyError, Config, Conformance};
 
-use crate::support::{Guard, Mode, PATIENCE, eventually};
+use crate::support::{Guard, Mode, PATIENCE, at_any_pace, eventually};
 
 on_shards![
     a_part_of_a_head_is_answered_408,
@@ -33,9 +34,11 @@ on_shards![
     a_tunnel_counts_as_its_peers,
 ];
 
+/// Where it makes no difference how long anything takes.
 const SHORT: Duration = Duration::from_millis(200);
 
-fn app() -> Router {
+/// Its handlers take their time by `unit`.
+fn app(unit: Duration) -> Router {
     Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/echo", post(|body: Bytes| async { body }))
@@ -44,6 +47,7 @@ fn app() -> Router {
         .route("/forever", get(std::future::pending::<&str>))
         .route("/drip", get(drip))
         .route("/tunnel", any(tunnel))
+        .with_state(unit)
 }
 
 /// Says why its body ended.
@@ -65,16 +69,16 @@ async fn judge(request: Request) -> String {
 }
 
 /// Reads nothing for a good while, then everything.
-async fn read_late(body: Body) -> String {
-    tokio::time::sleep(4 * SHORT).await;
+async fn read_late(State(unit): State<Duration>, body: Body) -> String {
+    tokio::time::sleep(4 * unit).await;
     let bytes = axum::body::to_bytes(body, usize::MAX).await;
     bytes.map_or("an error".into(), |bytes| bytes.len().to_string())
 }
 
 /// A response whose body outlasts every timeout here.
-async fn drip() -> Body {
-    let ticks = futures_util::stream::unfold(0, |n| async move {
-        tokio::time::sleep(SHORT).await;
+async fn drip(State(unit): State<Duration>) -> Body {
+    let ticks = futures_util::stream::unfold(0, move |n| async move {
+        tokio::time::sleep(unit).await;
         (n < 4).then_some((Ok::<_, Infallible>("tick"), n + 1))
     });
     Body::from_stream(ticks)
@@ -90,44 +94,48 @@ async fn tunnel(mut request: Request) -> axum::http::StatusCode {
 }
 
 fn a_part_of_a_head_is_answered_408(mode: Mode) {
-    let server = mode.serve_with(mode.config().head_timeout(SHORT), app());
-    let mut client = server.connect();
-    assert_eq!(client.get("/").text(), "hello");
-    client.send("GET / HT");
-    let answer = client.response();
-    assert_eq!(answer.status, 408);
-    assert_eq!(answer.header("connection"), Some("close"));
-    client.assert_closed();
-    assert_eq!(server.stats().timeouts_head, 1);
+    at_any_pace(|unit| {
+        let server = mode.serve_with(mode.config().head_timeout(unit), app(unit));
+        let mut client = server.connect();
+        assert_eq!(client.get("/").text(), "hello");
+        client.send("GET / HT");
+        let answer = client.response();
+        assert_eq!(answer.status, 408);
+        assert_eq!(answer.header("connection"), Some("close"));
+        client.assert_closed();
+        assert_eq!(server.stats().timeouts_head, 1);
+    });
 }
 
 fn no_part_of_a_head_is_answered_nothing(mode: Mode) {
-    let server = mode.serve_with(mode.config().head_timeout(SHORT), app());
+    let server = mode.serve_with(mode.config().head_timeout(SHORT), app(SHORT));
     assert_eq!(server.connect().rest(), b"");
     assert_eq!(server.stats().timeouts_head, 1);
 }
 
 fn hyper_says_nothing_to_a_late_head(mode: Mode) {
     let config = mode.config().conformance(Conformance::Hyper);
-    let server = mode.serve_with(config.head_timeout(SHORT), app());
+    let server = mode.serve_with(config.head_timeout(SHORT), app(SHORT));
     assert_eq!(server.connect().send("GET / HT").rest(), b"");
 }
 
-fn slow_bodies(mode: Mode, bytes_per_second: u32) -> Config {
-    let config = mode.config().body_timeout(SHORT);
-    config.body_rate_min(bytes_per_second)
+/// A body must bring so many bytes in each unit.
+fn slow_bodies(mode: Mode, unit: Duration, bytes: u32) -> Config {
+    let config = mode.config().body_timeout(unit);
+    config.body_rate_min((f64::from(bytes) / unit.as_secs_f64()) as u32)
 }
 
 const HEAD: &str = "POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
 
 fn a_dripping_body_is_cut_and_others_live(mode: Mode) {
-    let server = mode.serve_with(slow_bodies(mode, 1000), app());
+    let config = slow_bodies(mode, SHORT, 200).linger_timeout(PATIENCE);
+    let server = mode.serve_with(config, app(SHORT));
     let mut live = server.connect();
+    let started = Instant::now();
     let mut slow: Vec<_> = (0..20).map(|_| server.connect()).collect();
     for client in &mut slow {
         client.send(HEAD);
     }
-    let started = Instant::now();
     while server.stats().timeouts_body < 20 {
         assert!(started.elapsed() < PATIENCE, "{:?}", server.stats());
         for client in &mut slow {
@@ -138,7 +146,7 @@ fn a_dripping_body_is_cut_and_others_live(mode: Mode) {
         std::thread::sleep(SHORT / 10);
     }
     assert!(started.elapsed() >= SHORT);
-    for client in &mut slow {
+    for mut client in slow {
         let answer = client.response();
         assert_eq!(answer.text(), "TooSlow");
         client.rest();
@@ -150,58 +158,66 @@ fn a_dripping_body_is_cut_and_others_live(mode: Mode) {
 }
 
 fn a_body_fast_enough_is_not_cut(mode: Mode) {
-    let server = mode.serve_with(slow_bodies(mode, 100).body_timeout(5 * SHORT), app());
-    let mut client = server.connect();
-    client.send("POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n");
-    // Two spans, at ten times the least rate: for a machine that is busy with something else.
-    for _ in 0..20 {
-        client.send([b'x'; 100]);
-        std::thread::sleep(SHORT / 2);
-    }
-    assert_eq!(client.response().text(), "whole");
-    assert_eq!(server.stats().timeouts_body, 0);
+    at_any_pace(|unit| {
+        let server = mode.serve_with(slow_bodies(mode, 2 * unit, 40), app(unit));
+        let mut client = server.connect();
+        client.send("POST /judge HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n");
+        // Two spans and more, at ten times the least rate.
+        for _ in 0..10 {
+            client.send([b'x'; 100]);
+            std::thread::sleep(unit / 2);
+        }
+        assert_eq!(client.response().text(), "whole");
+        assert_eq!(server.stats().timeouts_body, 0);
+    });
 }
 
 fn a_reader_that_takes_its_time_is_not_its_peers_fault(mode: Mode) {
-    let config = slow_bodies(mode, 10 << 10).request_window_bytes(1024);
-    let server = mode.serve_with(config, app());
-    let body = crate::support::client::pattern(4 << 20);
-    assert_eq!(server.connect().post("/late", &body).text(), "4194304");
-    assert_eq!(server.stats().timeouts_body, 0);
+    at_any_pace(|unit| {
+        let config = slow_bodies(mode, unit, 2 << 10).request_window_bytes(1024);
+        let server = mode.serve_with(config, app(unit));
+        let body = crate::support::client::pattern(4 << 20);
+        assert_eq!(server.connect().post("/late", &body).text(), "4194304");
+        assert_eq!(server.stats().timeouts_body, 0);
+    });
 }
 
 /// However the body was received: in one buffer, in several, or lent.
 fn a_handler_may_think_longer_than_its_body_might_take(mode: Mode) {
-    let app = app().route(
-        "/think",
-        post(async |body: Bytes| {
-            tokio::time::sleep(3 * SHORT).await;
-            body.len().to_string()
-        }),
-    );
-    let server = mode.serve_with(slow_bodies(mode, 1 << 20), app);
-    let large = crate::support::client::pattern(100_000);
-    for pause in [0, 100, 300, 600] {
-        let mut client = server.connect();
-        for _ in 0..4 {
-            assert!(client.post("/echo", &large).body == large);
+    at_any_pace(|unit| {
+        let app = app(unit).route(
+            "/think",
+            post(async move |body: Bytes| {
+                tokio::time::sleep(3 * unit).await;
+                body.len().to_string()
+            }),
+        );
+        let server = mode.serve_with(slow_bodies(mode, unit, 200 << 10), app);
+        let large = crate::support::client::pattern(100_000);
+        for pause in [0, 100, 300, 600] {
+            let mut client = server.connect();
+            for _ in 0..4 {
+                assert!(client.post("/echo", &large).body == large);
+            }
+            client.send("POST /think HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n");
+            client.send(&large[..2000]);
+            std::thread::sleep(Duration::from_micros(pause));
+            client.send(&large[..3000]);
+            assert_eq!(client.response().text(), "5000");
+            assert_eq!(client.get("/").text(), "hello");
         }
-        client.send("POST /think HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n");
-        client.send(&large[..2000]);
-        std::thread::sleep(Duration::from_micros(pause));
-        client.send(&large[..3000]);
-        assert_eq!(client.response().text(), "5000");
-        assert_eq!(client.get("/").text(), "hello");
-    }
-    assert_eq!(server.stats().timeouts_body, 0);
+        assert_eq!(server.stats().timeouts_body, 0);
+    });
 }
 
 /// While others hold a shard up, an upload may not fill memory beside its call.
 fn what_waits_for_its_call_has_a_window(mode: Mode) {
-    let app = app().route(
-        "/block",
-        get(async || std::thread::sleep(Duration::from_millis(5))),
-    );
+    let (go, may_go) = mpsc::channel::<()>();
+    let may_go = Arc::new(Mutex::new(may_go));
+    let block = async move || {
+        let _ = may_go.lock().unwrap().recv();
+    };
+    let app = app(SHORT).route("/block", get(block));
     let config = mode.config().shards(1).request_window_bytes(64 << 10);
     let server = mode.serve_with(config, app);
     let mut blocking: Vec<_> = (0..200).map(|_| server.connect()).collect();
@@ -214,6 +230,8 @@ fn what_waits_for_its_call_has_a_window(mode: Mode) {
     let piece = vec![b'x'; 1 << 20];
     for _ in 0..30 {
         (0..4).for_each(|_| drop(upload.stream.write(&piece)));
+        // Fewer than there are, however the test is held up.
+        (0..4).for_each(|_| go.send(()).unwrap());
         std::thread::sleep(Duration::from_millis(20));
         // Inline the shard has hardly got to it; on workers the handler reads, and the window moves.
         if mode == Mode::IoUringInline {
@@ -221,6 +239,7 @@ fn what_waits_for_its_call_has_a_window(mode: Mode) {
             assert!(bytes_in < 2 << 20, "{bytes_in}");
         }
     }
+    drop(go);
     upload.reset();
     for client in &mut blocking {
         assert_eq!(client.response().status, 200);
@@ -230,7 +249,7 @@ fn what_waits_for_its_call_has_a_window(mode: Mode) {
 fn what_goes_over_a_limit_is_counted(mode: Mode) {
     let config = mode.config().head_bytes_max(2048).uri_bytes_max(100);
     let config = config.chunk_extension_bytes_max(10).trailer_bytes_max(20);
-    let server = mode.serve_with(config.requests_per_connection_max(2), app());
+    let server = mode.serve_with(config.requests_per_connection_max(2), app(SHORT));
     let long = "x".repeat(3000);
     let chunked = "POST /judge HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     for (request, status) in [
@@ -265,55 +284,61 @@ fn what_goes_over_a_limit_is_counted(mode: Mode) {
 }
 
 fn a_client_that_waits_for_100_is_not_slow(mode: Mode) {
-    let server = mode.serve_with(slow_bodies(mode, 1000), app());
-    let mut client = server.connect();
-    client.send(
-        "POST /late HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
-    );
-    assert_eq!(client.head().status, 100);
-    client.send("ready");
-    assert_eq!(client.response().text(), "5");
+    at_any_pace(|unit| {
+        let server = mode.serve_with(slow_bodies(mode, unit, 200), app(unit));
+        let mut client = server.connect();
+        client.send(
+            "POST /late HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+        );
+        assert_eq!(client.head().status, 100);
+        client.send("ready");
+        assert_eq!(client.response().text(), "5");
+    });
 }
 
 fn a_handler_that_takes_too_long_is_answered_for(mode: Mode) {
-    let (guard, dropped) = Guard::new();
-    let guard = std::sync::Arc::new(guard);
-    let stuck = move || {
-        let guard = guard.clone();
-        async move {
-            let _guard = guard;
-            std::future::pending::<&str>().await
+    at_any_pace(|unit| {
+        let (guard, dropped) = Guard::new();
+        let guard = Arc::new(guard);
+        let stuck = move || {
+            let guard = guard.clone();
+            async move {
+                let _guard = guard;
+                std::future::pending::<&str>().await
+            }
+        };
+        let app = Router::new().route("/stuck", get(stuck)).merge(app(unit));
+        let server = mode.serve_with(mode.config().request_timeout(unit), app);
+        let mut live = server.connect();
+        let mut stuck = server.connect();
+        stuck.send_get("/forever");
+        while server.stats().timeouts_request == 0 {
+            assert_eq!(live.get("/").text(), "hello");
+            std::thread::sleep(unit / 20);
         }
-    };
-    let app = Router::new().route("/stuck", get(stuck)).merge(app());
-    let server = mode.serve_with(mode.config().request_timeout(SHORT), app);
-    let mut live = server.connect();
-    let mut stuck = server.connect();
-    stuck.send_get("/forever");
-    while server.stats().timeouts_request == 0 {
-        assert_eq!(live.get("/").text(), "hello");
-        std::thread::sleep(SHORT / 20);
-    }
-    let answer = stuck.response();
-    assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("connection"), Some("close"));
-    stuck.assert_closed();
-    assert_eq!(server.connect().get("/stuck").status, 503);
-    server.stop();
-    dropped.wait("a handler that took too long");
+        let answer = stuck.response();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("connection"), Some("close"));
+        stuck.assert_closed();
+        assert_eq!(server.connect().get("/stuck").status, 503);
+        server.stop();
+        dropped.wait("a handler that took too long");
+    });
 }
 
 fn a_response_that_has_begun_takes_what_it_needs(mode: Mode) {
-    let server = mode.serve_with(mode.config().request_timeout(SHORT), app());
-    let mut client = server.connect();
-    assert_eq!(client.get("/drip").text(), "ticktickticktick");
-    assert_eq!(client.get("/").text(), "hello");
-    assert_eq!(server.stats().timeouts_request, 0);
+    at_any_pace(|unit| {
+        let server = mode.serve_with(mode.config().request_timeout(unit), app(unit));
+        let mut client = server.connect();
+        assert_eq!(client.get("/drip").text(), "ticktickticktick");
+        assert_eq!(client.get("/").text(), "hello");
+        assert_eq!(server.stats().timeouts_request, 0);
+    });
 }
 
 fn a_connection_serves_so_many_requests(mode: Mode) {
     let config = mode.config().requests_per_connection_max(3);
-    let server = mode.serve_with(config, app());
+    let server = mode.serve_with(config, app(SHORT));
     let mut client = server.connect();
     let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
     client.send(get.repeat(5));
@@ -328,7 +353,7 @@ fn a_connection_serves_so_many_requests(mode: Mode) {
 
 fn a_peer_has_so_many_connections(mode: Mode) {
     let config = mode.config().connections_per_peer_max(2);
-    let server = mode.serve_with(config, app());
+    let server = mode.serve_with(config, app(SHORT));
     let mut first = server.connect();
     let mut second = server.connect();
     assert_eq!(first.get("/").text(), "hello");
@@ -354,7 +379,7 @@ fn a_peer_has_so_many_connections(mode: Mode) {
 
 fn a_tunnel_counts_as_its_peers(mode: Mode) {
     let config = mode.config().connections_per_peer_max(1);
-    let server = mode.serve_with(config, app());
+    let server = mode.serve_with(config, app(SHORT));
     let mut tunnel = server.connect();
     tunnel.send("GET /tunnel HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
     assert_eq!(tunnel.head().status, 101);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use zero_axum::{Io, serve};
 
 use crate::support::client::Client;
@@ -215,17 +216,26 @@ fn connections_beyond_the_limit_wait(mode: Mode) {
     let config = mode.config().shards(1).connections_max(4);
     let mut io = Io::new(config).unwrap();
     io.http_listen(loopback()).unwrap();
-    let server = mode.serve_io(io, app());
+    // Idle ones would make place.
+    let go = Arc::new(Semaphore::new(0));
+    let may_go = go.clone();
+    let busy = async move || {
+        may_go.acquire().await.unwrap().forget();
+        "busy"
+    };
+    let server = mode.serve_io(io, app().route("/busy", get(busy)));
     let mut served: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for client in &mut served {
         assert_eq!(client.get("/").text(), "hello");
+        client.send_get("/busy");
     }
     // The kernel accepts it into the backlog; nobody serves it.
     let mut waiting = Client::over(TcpStream::connect(server.addr).unwrap());
     waiting.send_get("/");
     assert!(waiting.is_silent_for(Duration::from_millis(200)));
+    go.add_permits(served.len());
     for client in &mut served {
-        assert_eq!(client.get("/").text(), "hello");
+        assert_eq!(client.response().text(), "busy");
     }
     drop(served);
     assert_eq!(waiting.response().text(), "hello");

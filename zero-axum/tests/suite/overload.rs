@@ -87,11 +87,12 @@ fn recovers(server: &Server) {
 }
 
 fn readers_that_stall_are_let_go_and_others_are_answered(mode: Mode) {
-    let config = one_shard(mode).buffered_bytes_max(2 << 20);
+    let config = one_shard(mode).buffered_bytes_max(1 << 20);
     let server = mode.serve_with(config, app(&Gate::new()));
     let mut polite = server.connect();
     let mut stalled: Vec<Client> = Vec::new();
-    for _ in 0..20 {
+    // So many that even the windows of the first level are too much together, 32 KiB each.
+    for _ in 0..40 {
         let mut client = server.connect();
         client.send_get("/endless");
         stalled.push(client);

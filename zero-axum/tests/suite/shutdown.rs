@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 use zero_axum::{Io, serve};
 
 use crate::support::client::Client;
-use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode, loopback, wait};
+use crate::support::{
+    Guard, Mode, PATIENCE, Server, at_any_pace, eventually, in_every_mode, loopback, wait,
+};
 
 in_every_mode![
     requests_in_flight_are_finished,
@@ -72,27 +74,34 @@ fn wait_until_refused(addr: SocketAddr) {
 }
 
 fn requests_in_flight_are_finished(mode: Mode) {
-    let (app, held) = held();
-    let server = mode.serve(app);
-    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        client.send_get("/wait");
-        held.wait_until_entered();
-    }
-    server.handle.shutdown();
-    wait_until_refused(server.addr);
+    at_any_pace(|unit| {
+        let (app, held) = held();
+        let server = mode.serve(app);
+        let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send_get("/wait");
+            held.wait_until_entered();
+        }
+        server.handle.shutdown();
+        wait_until_everybody_knows(mode, server.addr, unit);
+        held.go.add_permits(clients.len());
+        for client in &mut clients {
+            let response = client.response();
+            assert_eq!(response.text(), "waited");
+            assert_eq!(response.header("connection"), Some("close"));
+            client.assert_closed();
+        }
+        wait(server.handle);
+    });
+}
+
+/// Waits until all connections know of a shutdown.
+fn wait_until_everybody_knows(mode: Mode, addr: SocketAddr, unit: Duration) {
+    wait_until_refused(addr);
     if mode == Mode::Hyper {
         // Each connection's task hears of it by itself, and none tells when it has.
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(unit);
     }
-    held.go.add_permits(clients.len());
-    for client in &mut clients {
-        let response = client.response();
-        assert_eq!(response.text(), "waited");
-        assert_eq!(response.header("connection"), Some("close"));
-        client.assert_closed();
-    }
-    wait(server.handle);
 }
 
 fn idle_connections_are_closed(mode: Mode) {
@@ -132,18 +141,20 @@ fn streams_in_flight_are_finished(mode: Mode) {
 }
 
 fn a_pipelined_request_after_the_last_answer_is_not_served(mode: Mode) {
-    let (app, held) = held();
-    let server = mode.serve(app);
-    let mut client = server.connect();
-    client.send("GET /wait HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
-    held.wait_until_entered();
-    server.handle.shutdown();
-    wait_until_refused(server.addr);
-    held.go.add_permits(1);
-    let response = client.response();
-    assert_eq!(response.header("connection"), Some("close"));
-    client.assert_closed();
-    wait(server.handle);
+    at_any_pace(|unit| {
+        let (app, held) = held();
+        let server = mode.serve(app);
+        let mut client = server.connect();
+        client.send("GET /wait HTTP/1.1\r\nhost: h\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n");
+        held.wait_until_entered();
+        server.handle.shutdown();
+        wait_until_everybody_knows(mode, server.addr, unit);
+        held.go.add_permits(1);
+        let response = client.response();
+        assert_eq!(response.header("connection"), Some("close"));
+        client.assert_closed();
+        wait(server.handle);
+    });
 }
 
 fn connections_that_never_spoke_do_not_hold_it_up(mode: Mode) {

@@ -15,14 +15,15 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use futures_util::{SinkExt, StreamExt, stream};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use tokio::sync::Semaphore;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use zero_axum::{IntoApp, Io, PeerCred, ShutdownHandle, UnixPeer, serve};
 
 use crate::support::client::{Client, pattern};
 use crate::support::directory::Directory;
-use crate::support::{Guard, Mode, in_every_mode, loopback, wait};
+use crate::support::{Guard, Mode, PATIENCE, at_any_pace, in_every_mode, loopback, wait};
 
 in_every_mode![
     requests_are_answered,
@@ -166,10 +167,13 @@ fn many_connections_at_once(mode: Mode) {
 
 fn connections_beyond_the_limit_wait(mode: Mode) {
     let config = mode.config().shards(1).connections_max(2);
-    let server = Server::start_on(Io::new(config).unwrap(), app());
+    // Idle ones would make place.
+    let app = app().route("/busy", get(std::future::pending::<()>));
+    let server = Server::start_on(Io::new(config).unwrap(), app);
     let mut served: Vec<_> = (0..2).map(|_| server.connect()).collect();
     for client in &mut served {
         assert_eq!(client.get("/").text(), "hello");
+        client.send_get("/busy");
     }
     let mut waiting = server.connect();
     waiting.send_get("/");
@@ -373,21 +377,30 @@ fn a_peer_over_tcp_has_no_credentials(mode: Mode) {
 }
 
 fn a_graceful_shutdown_finishes_what_runs(mode: Mode) {
-    let slow = async || {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        "done"
-    };
-    let server = Server::start(mode, app().route("/slow", get(slow)));
-    let mut idle = server.connect();
-    assert_eq!(idle.get("/").text(), "hello");
-    let mut busy = server.connect();
-    busy.send_get("/slow");
-    std::thread::sleep(Duration::from_millis(100));
-    server.handle.shutdown();
-    let response = busy.response();
-    assert_eq!(response.text(), "done");
-    assert_eq!(response.header("connection"), Some("close"));
-    idle.assert_closed();
-    busy.assert_closed();
-    wait(server.handle);
+    at_any_pace(|unit| {
+        let (enter, entered) = mpsc::channel();
+        let go = Arc::new(Semaphore::new(0));
+        let may_go = go.clone();
+        let slow = async move || {
+            enter.send(()).unwrap();
+            may_go.acquire().await.unwrap().forget();
+            "done"
+        };
+        let server = Server::start(mode, app().route("/slow", get(slow)));
+        let mut idle = server.connect();
+        assert_eq!(idle.get("/").text(), "hello");
+        let mut busy = server.connect();
+        busy.send_get("/slow");
+        entered.recv_timeout(PATIENCE).unwrap();
+        server.handle.shutdown();
+        // Nobody tells when each connection has heard of it.
+        std::thread::sleep(unit);
+        go.add_permits(1);
+        let response = busy.response();
+        assert_eq!(response.text(), "done");
+        assert_eq!(response.header("connection"), Some("close"));
+        idle.assert_closed();
+        busy.assert_closed();
+        wait(server.handle);
+    });
 }

@@ -88,6 +88,7 @@ fn app(open: &Open) -> Router {
         .route("/echo", any(echo))
         .route("/speak", any(speak))
         .route("/flood", any(flood))
+        .route("/busy", get(std::future::pending::<()>))
         .with_state(open.clone())
 }
 
@@ -306,6 +307,8 @@ fn sockets_count_towards_the_limit_of_connections(mode: Mode) {
     assert!(third.is_silent_for(Duration::from_millis(100)));
     drop(first);
     assert_eq!(third.response().text(), "hello");
+    // An idle one would make place.
+    third.send_get("/busy");
     let mut fourth = server.connect();
     fourth.send_get("/");
     assert!(fourth.is_silent_for(Duration::from_millis(100)));

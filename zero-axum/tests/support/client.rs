@@ -220,7 +220,13 @@ impl Client {
 
     fn receive(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
-        let got = self.stream.read(&mut buffer)?;
+        let got = loop {
+            match self.stream.read(&mut buffer) {
+                // A process that was stopped, and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                got => break got?,
+            }
+        };
         self.ahead.extend_from_slice(&buffer[..got]);
         Ok(got)
     }

@@ -6,19 +6,20 @@
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod directory;
+#[path = "../../../zero-runtime/tests/support/patience.rs"]
+pub(crate) mod patience;
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use zero_axum::{
     Backend, BackendChoice, Config, Dispatch, IntoApp, Io, ShutdownHandle, Stats, serve,
 };
 
 use client::Client;
-
-/// Longer than anything takes on a slow and busy machine; only failing tests wait for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+// Each test binary uses its own part of this, too.
+#[allow(unused_imports)]
+pub(crate) use patience::{PATIENCE, at_any_pace, eventually};
 
 /// How the application under test is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,15 +158,6 @@ pub(crate) fn run(client: impl Future<Output = ()>) {
 
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-/// Waits until `condition` holds.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Tells, once, that it was dropped (or told earlier).
