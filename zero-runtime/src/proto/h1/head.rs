@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
+use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, request};
 
 use super::ParseError;
@@ -71,9 +72,18 @@ pub fn fill_head(
     fill_map(&head, table, memory, &mut parts.headers)?;
     // Last, so that the target takes over the handle the values were shared from.
     let target = narrow(head, table.target.range());
-    match Uri::from_maybe_shared(target) {
-        Ok(uri) => put_in_blank(&mut parts.uri, uri),
-        Err(_) => return Err(ParseError::Target),
+    put_target(&mut parts.uri, target).map_err(|_| ParseError::Target)
+}
+
+/// Gives a blank head its target: what `Uri::from_maybe_shared` makes of it, without asking of a path
+/// whether it is anything else.
+#[inline(always)]
+fn put_target(place: &mut Uri, target: Bytes) -> Result<(), InvalidUri> {
+    match target[..] {
+        // It has this one.
+        [b'/'] => debug_assert_eq!(place, "/"),
+        [b'/', ..] => put_in_blank(place, PathAndQuery::from_maybe_shared(target)?.into()),
+        _ => put_in_blank(place, Uri::from_maybe_shared(target)?),
     }
     Ok(())
 }
@@ -160,4 +170,43 @@ fn narrow(mut bytes: Bytes, range: Range<usize>) -> Bytes {
     bytes.truncate(range.end);
     bytes.advance(range.start);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_what_uri_makes_of_them() {
+        let texts = [
+            "/",
+            "/a",
+            "//",
+            "/?",
+            "/a?b=c",
+            "/?a",
+            "*",
+            "a",
+            "a:1",
+            "http://h",
+            "http://h/a?b",
+            "/\u{e9}",
+            "/ ",
+            "/<",
+            "/a#b",
+            "",
+            "h:x",
+            "/\"",
+        ];
+        for text in texts {
+            let mut parts = blank_head();
+            let put = put_target(&mut parts.uri, Bytes::from_static(text.as_bytes()));
+            let uri = Uri::from_maybe_shared(Bytes::from_static(text.as_bytes()));
+            assert_eq!(put.is_ok(), uri.is_ok(), "{text}");
+            if let Ok(uri) = uri {
+                assert_eq!(parts.uri, uri);
+                assert_eq!(parts.uri.query(), uri.query(), "{text}");
+            }
+        }
+    }
 }
