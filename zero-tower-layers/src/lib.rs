@@ -42,6 +42,8 @@
 #[macro_use]
 mod macros;
 
+#[cfg(any(feature = "auth", feature = "cors", feature = "sensitive-headers"))]
+mod kept;
 #[cfg(any(feature = "cors", feature = "normalize-path", feature = "request-id"))]
 mod scratch;
 

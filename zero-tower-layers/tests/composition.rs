@@ -226,6 +226,36 @@ async fn readiness_is_passed_through() {
     assert!(service.poll_ready(&mut cx).is_ready());
 }
 
+/// A server may wait at its end for the last of something that a predicate holds.
+#[test]
+fn what_a_predicate_holds_is_dropped_with_the_layer() {
+    use zero_tower_layers::cors::{AllowCredentials, AllowOrigin, AllowPrivateNetwork, MaxAge};
+
+    let held = Arc::new(());
+    let origin = held.clone();
+    let credentials = held.clone();
+    let network = held.clone();
+    let age = held.clone();
+    let layers = [
+        ZeroCorsLayer::new().allow_origin(AllowOrigin::predicate(move |_, _| {
+            Arc::strong_count(&origin) > 0
+        })),
+        ZeroCorsLayer::new().allow_credentials(AllowCredentials::predicate(move |_, _| {
+            Arc::strong_count(&credentials) > 0
+        })),
+        ZeroCorsLayer::new().allow_private_network(AllowPrivateNetwork::predicate(move |_, _| {
+            Arc::strong_count(&network) > 0
+        })),
+        ZeroCorsLayer::new().max_age(MaxAge::dynamic(move |_, _| {
+            Duration::from_secs(Arc::strong_count(&age) as u64)
+        })),
+    ];
+    let services = layers.each_ref().map(|layer| layer.layer(()));
+    assert_eq!(Arc::strong_count(&held), 5);
+    drop((layers, services));
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
 #[tokio::test]
 async fn errors_of_the_service_pass_untouched() {
     let broken =

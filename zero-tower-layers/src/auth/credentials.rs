@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,9 +9,9 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 
 use super::policy::{ValidateRequest, is_secret, refusal, take_map};
+use crate::kept::Kept;
 
 /// What `authorization` must be, and what is said of it where it is not.
-#[derive(Clone)]
 pub(super) struct Credentials {
     expected: HeaderValue,
     challenge: Option<HeaderValue>,
@@ -67,27 +66,30 @@ macro_rules! check {
     ($(#[$doc:meta])* $check:ident) => {
         $(#[$doc])*
         pub struct $check<ResBody> {
-            // Shared: a service is cloned for every request.
-            pub(super) credentials: Arc<Credentials>,
+            pub(super) credentials: Kept<Credentials>,
             body: PhantomData<fn() -> ResBody>,
         }
 
         impl<ResBody> $check<ResBody> {
             /// Puts this challenge into answers, as the value of `www-authenticate`.
-            pub fn challenge(mut self, challenge: HeaderValue) -> Self {
-                Arc::make_mut(&mut self.credentials).challenge = Some(challenge);
-                self
+            pub fn challenge(self, challenge: HeaderValue) -> Self {
+                self.challenging(Some(challenge))
             }
 
             /// Puts no challenge into answers, though RFC 9110 §11.6.1 asks for one.
-            pub fn without_challenge(mut self) -> Self {
-                Arc::make_mut(&mut self.credentials).challenge = None;
+            pub fn without_challenge(self) -> Self {
+                self.challenging(None)
+            }
+
+            fn challenging(mut self, challenge: Option<HeaderValue>) -> Self {
+                let expected = self.credentials.expected.clone();
+                self.credentials = Kept::new(Credentials { expected, challenge });
                 self
             }
 
             fn of(expected: HeaderValue, scheme: &'static str) -> Self {
                 Self {
-                    credentials: Arc::new(Credentials::new(expected, scheme)),
+                    credentials: Kept::new(Credentials::new(expected, scheme)),
                     body: PhantomData,
                 }
             }
@@ -104,7 +106,7 @@ macro_rules! check {
 
         impl<ResBody> fmt::Debug for $check<ResBody> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($check)).field(&self.credentials).finish()
+                f.debug_tuple(stringify!($check)).field(&*self.credentials).finish()
             }
         }
 

@@ -51,22 +51,18 @@ pub(super) fn is_secret(actual: &[u8], expected: &[u8]) -> bool {
     if actual.len() != expected.len() {
         return false;
     }
-    let (actual, actual_rest) = actual.as_chunks::<8>();
-    let (expected, expected_rest) = expected.as_chunks::<8>();
-    let words = actual.iter().zip(expected);
-    let rests = [(word(actual_rest), word(expected_rest))];
-    let same = words
-        .map(|(a, b)| (u64::from_ne_bytes(*a), u64::from_ne_bytes(*b)))
-        .chain(rests)
-        .fold(Choice::from(1), |same, (a, b)| same & a.ct_eq(&b));
+    let (words, expected_words) = (actual.as_chunks::<8>().0, expected.as_chunks::<8>().0);
+    let words = words.iter().zip(expected_words);
+    let same = match (actual.last_chunk::<8>(), expected.last_chunk::<8>()) {
+        // What is left behind the words is compared with the end of the last of them once more.
+        (Some(last), Some(expected_last)) => words
+            .chain([(last, expected_last)])
+            .fold(Choice::from(1), |same, (a, b)| {
+                same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b))
+            }),
+        _ => actual.ct_eq(expected),
+    };
     same.into()
-}
-
-/// At most eight bytes, and zeros: lengths have been compared.
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_ne_bytes(word)
 }
 
 /// Whether a value is text as `HeaderValue::to_str` has it.

@@ -70,15 +70,18 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let kind = match self.validate.validate_last(&mut request) {
-            Ok(()) => Kind::Passed {
-                future: self.inner.call(request),
+        match self.validate.validate_last(&mut request) {
+            Ok(()) => ResponseFuture {
+                kind: Kind::Passed {
+                    future: self.inner.call(request),
+                },
             },
-            Err(response) => Kind::Refused {
-                response: Some(response),
+            Err(response) => ResponseFuture {
+                kind: Kind::Refused {
+                    response: Some(response),
+                },
             },
-        };
-        ResponseFuture { kind }
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use super::policy::Coding;
 use super::pool::Lease;
 use crate::BoxError;
 
+/// Input after which the first chunk is sent, however little it is: encoders collect 128 KiB (zstd) to whole
+/// bodies of a MiB (br) before they give anything. Shorter bodies are encoded as one.
+const FIRST_INPUT_BYTES: usize = 64 * 1024;
+
 pub(super) struct Coder<D> {
     /// Never locked: it is reached by `get_mut` alone. It is here because a body ought to be `Sync`,
     /// and not every encoder is.
@@ -23,13 +27,15 @@ pub(super) struct Coder<D> {
     input: Option<D>,
     /// Whether the encoder may be holding back something it was given.
     holds_back: bool,
+    /// Input that may be taken before something is to be sent; without bound once something has been.
+    until_sent_bytes: usize,
     state: State,
 }
 
 /// Where a body stands. It goes down the list, but for Flushing, which goes back to Reading.
 enum State {
     Reading,
-    /// The body has nothing for now: what the encoder holds back is to go out.
+    /// The body has nothing for now, or nothing has been sent for long: what the encoder holds back is to go out.
     Flushing,
     /// The body's data has ended.
     Finishing,
@@ -56,6 +62,7 @@ impl<D: Buf> Coder<D> {
             encoder,
             input: None,
             holds_back: false,
+            until_sent_bytes: FIRST_INPUT_BYTES,
             state: State::Reading,
         })
     }
@@ -85,6 +92,7 @@ impl<D: Buf> Coder<D> {
             match turn {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Emit) => {
+                    self.until_sent_bytes = usize::MAX;
                     let chunk = self.encoder().take_output();
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
@@ -110,10 +118,21 @@ impl<D: Buf> Coder<D> {
         let Some(input) = &mut self.input else {
             return Ok(Turn::Again);
         };
+        if self.until_sent_bytes == 0 {
+            self.until_sent_bytes = usize::MAX;
+            self.state = State::Flushing;
+            return Ok(Turn::Again);
+        }
         let encoder = self.encoder.get_mut();
         let encoder = encoder.unwrap_or_else(PoisonError::into_inner);
-        let read = encoder.encode(input.chunk())?;
+        let chunk = input.chunk();
+        if self.until_sent_bytes == FIRST_INPUT_BYTES {
+            encoder.expect(chunk.len());
+        }
+        let chunk = &chunk[..chunk.len().min(self.until_sent_bytes)];
+        let read = encoder.encode(chunk)?;
         input.advance(read);
+        self.until_sent_bytes -= read;
         self.holds_back = true;
         Ok(if encoder.is_full() {
             Turn::Emit

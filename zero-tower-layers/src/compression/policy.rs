@@ -84,8 +84,13 @@ impl Offer {
     /// # Standards
     /// RFC 9110 §12.5.3.
     pub(super) fn choose(self, request: &HeaderMap) -> Option<Coding> {
-        let lines = request.get_all(ACCEPT_ENCODING).into_iter();
-        self.choose_for(lines.map(HeaderValue::as_bytes))
+        let has_repeated = request.len() > request.keys_len();
+        if has_repeated {
+            let lines = request.get_all(ACCEPT_ENCODING).into_iter();
+            return self.choose_for(lines.map(HeaderValue::as_bytes));
+        }
+        let line = request.get(ACCEPT_ENCODING).map(HeaderValue::as_bytes);
+        self.choose_for(line.into_iter())
     }
 
     /// As [`choose`](Self::choose), with the values of `accept-encoding`.

@@ -1,7 +1,5 @@
 //! The builder: rules by name, checked when the layer is applied.
 
-use std::sync::Arc;
-
 use tower_layer::Layer;
 
 use super::policy::Policy;
@@ -10,6 +8,7 @@ use super::{
     AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, Any,
     ExposeHeaders, MaxAge, Vary,
 };
+use crate::kept::Kept;
 
 /// Adds CORS headers to responses and answers preflights. See the [module](super).
 ///
@@ -114,6 +113,11 @@ impl<S> Layer<S> for ZeroCorsLayer {
     fn layer(&self, inner: S) -> Self::Service {
         let policy = Policy::new(self.clone());
         policy.assert_usable();
-        ZeroCors::with_policy(inner, Arc::new(policy))
+        // A predicate may hold what is waited for to be dropped.
+        let policy = match policy.has_predicates_for_preflights() {
+            true => Kept::counted(policy),
+            false => Kept::new(policy),
+        };
+        ZeroCors::with_policy(inner, policy)
     }
 }

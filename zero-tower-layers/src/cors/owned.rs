@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{
@@ -19,6 +18,7 @@ use zero_runtime::{HttpOwnedRequest, ZeroResponse};
 use super::ZeroCors;
 use super::policy::{Decision, Policy, put_origin};
 use super::rules::{Head, PRIVATE_NETWORK_ASKED};
+use crate::kept::Kept;
 
 thread_local! {
     static MAP: RefCell<HeaderMap> = RefCell::new(HeaderMap::new());
@@ -110,7 +110,7 @@ where
             Kind::Call {
                 decision: decide(&self.policy, &request),
                 future: self.inner.call(request),
-                policy: Arc::clone(&self.policy),
+                policy: self.policy.clone(),
             }
         };
         OwnedResponseFuture { kind }
@@ -132,7 +132,7 @@ pin_project! {
             #[pin]
             future: F,
             decision: Decision,
-            policy: Arc<Policy>,
+            policy: Kept<Policy>,
         },
         Preflight {
             decision: Decision,

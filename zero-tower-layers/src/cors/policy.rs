@@ -58,8 +58,8 @@ impl Policy {
         }
     }
 
-    pub(super) fn into_rules(self) -> ZeroCorsLayer {
-        self.rules
+    pub(super) fn rules(&self) -> &ZeroCorsLayer {
+        &self.rules
     }
 
     /// # Panics
@@ -76,7 +76,6 @@ impl Policy {
     }
 
     /// The same of a preflight, which more rules are asked about.
-    #[cfg(feature = "zero-runtime")]
     pub(super) fn has_predicates_for_preflights(&self) -> bool {
         self.has_predicates || self.rules.max_age.is_predicate()
     }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::HeaderMap;
@@ -16,13 +15,14 @@ use super::{
     AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, ExposeHeaders,
     MaxAge, ZeroCorsLayer,
 };
+use crate::kept::Kept;
 
 /// The service of [`ZeroCorsLayer`]. See the [module](super).
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ZeroCors<S> {
     pub(super) inner: S,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Kept<Policy>,
 }
 
 impl<S> ZeroCors<S> {
@@ -49,17 +49,17 @@ impl<S> ZeroCors<S> {
 
     inner_accessors!();
 
-    pub(super) fn with_policy(inner: S, policy: Arc<Policy>) -> Self {
+    pub(super) fn with_policy(inner: S, policy: Kept<Policy>) -> Self {
         Self { inner, policy }
     }
 
     fn untouched(inner: S, rules: ZeroCorsLayer) -> Self {
-        Self::with_policy(inner, Arc::new(Policy::untouched(rules)))
+        Self::with_policy(inner, Kept::counted(Policy::untouched(rules)))
     }
 
     fn map_rules(self, change: impl FnOnce(ZeroCorsLayer) -> ZeroCorsLayer) -> Self {
-        let rules = Arc::unwrap_or_clone(self.policy).into_rules();
-        Self::with_policy(self.inner, Arc::new(Policy::new(change(rules))))
+        let rules = self.policy.rules().clone();
+        Self::with_policy(self.inner, Kept::counted(Policy::new(change(rules))))
     }
 }
 
@@ -106,26 +106,33 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let kind = if request.method() == Method::OPTIONS {
-            let (decision, headers) = self.policy.preflight(request.into_parts().0);
-            Kind::Preflight { decision, headers }
-        } else {
-            let decision = if self.policy.has_predicates() {
-                let (parts, body) = request.into_parts();
-                let decision = self.policy.decide(Head::whole(&parts));
-                request = Request::from_parts(parts, body);
-                decision
-            } else {
-                self.policy.decide(Head::without_parts(request.headers()))
+        if request.method() == Method::OPTIONS {
+            return ResponseFuture {
+                kind: preflight(&self.policy, request),
             };
-            Kind::Call {
+        }
+        let decision = if self.policy.has_predicates() {
+            let (parts, body) = request.into_parts();
+            let decision = self.policy.decide(Head::whole(&parts));
+            request = Request::from_parts(parts, body);
+            decision
+        } else {
+            self.policy.decide(Head::without_parts(request.headers()))
+        };
+        ResponseFuture {
+            kind: Kind::Call {
                 future: self.inner.call(request),
                 decision,
-                policy: Arc::clone(&self.policy),
-            }
-        };
-        ResponseFuture { kind }
+                policy: self.policy.clone(),
+            },
+        }
     }
+}
+
+#[cold]
+fn preflight<F, B>(policy: &Policy, request: Request<B>) -> Kind<F> {
+    let (decision, headers) = policy.preflight(request.into_parts().0);
+    Kind::Preflight { decision, headers }
 }
 
 pin_project! {
@@ -143,7 +150,7 @@ pin_project! {
             #[pin]
             future: F,
             decision: Decision,
-            policy: Arc<Policy>,
+            policy: Kept<Policy>,
         },
         Preflight {
             decision: Decision,

@@ -40,7 +40,10 @@ impl<M: MakeRequestId> ZeroRequestIdLayer<M> {
 
     /// Carries ids in `x-request-id`.
     pub const fn x_request_id(make_request_id: M) -> Self {
-        Self::new(Carrier::X_REQUEST_ID, make_request_id)
+        Self {
+            carrier: Carrier::X_REQUEST_ID,
+            make_request_id,
+        }
     }
 
     extensions!();
@@ -76,7 +79,10 @@ impl<M: MakeRequestId> ZeroSetRequestIdLayer<M> {
 
     /// Sets ids in `x-request-id`.
     pub const fn x_request_id(make_request_id: M) -> Self {
-        Self::new(Carrier::X_REQUEST_ID, make_request_id)
+        Self {
+            carrier: Carrier::X_REQUEST_ID,
+            make_request_id,
+        }
     }
 
     extensions!();
@@ -110,7 +116,9 @@ impl ZeroPropagateRequestIdLayer {
 
     /// Reads and writes ids in `x-request-id`.
     pub const fn x_request_id() -> Self {
-        Self::new(Carrier::X_REQUEST_ID)
+        Self {
+            carrier: Carrier::X_REQUEST_ID,
+        }
     }
 
     extensions!();

@@ -20,20 +20,20 @@ impl Carrier {
         request: &mut HttpOwnedRequest,
         make: &mut impl MakeRequestId,
     ) -> Option<HeaderValue> {
-        if let Some(id) = request.header_value(&self.header) {
+        if let Some(id) = request.header_value(self.header()) {
             return Some(id);
         }
         let id = make.make_owned_request_id(request)?.into_header_value();
-        request.append_header(&self.header, &id);
+        request.append_header(self.header(), &id);
         Some(id)
     }
 
     /// As [`propagate`](Self::propagate).
     fn propagate_owned(&self, id: Option<HeaderValue>, response: &mut ZeroResponse) {
         if let Some(id) = id
-            && !response.has_header(&self.header)
+            && !response.has_header(self.header())
         {
-            response.append_header(&self.header, &id);
+            response.append_header(self.header(), &id);
         }
     }
 }
@@ -102,7 +102,7 @@ where
     #[inline]
     fn call(&mut self, request: HttpOwnedRequest) -> Self::Future {
         OwnedResponseFuture {
-            id: request.header_value(&self.carrier.header),
+            id: request.header_value(self.carrier.header()),
             future: self.inner.call(request),
             carrier: self.carrier.clone(),
         }

@@ -10,17 +10,39 @@ use super::id::{MakeRequestId, RequestId};
 /// The header that carries ids, and whether extensions carry them too.
 #[derive(Debug, Clone)]
 pub(super) struct Carrier {
-    pub(super) header: HeaderName,
+    header: Name,
     pub(super) in_extensions: bool,
 }
 
+/// Header maps of so many names are read through, larger ones looked up in.
+const SCANNED_MAX: usize = 16;
+
+/// A header's name. The usual one is not cloned for each request.
+#[derive(Debug, Clone)]
+enum Name {
+    XRequestId,
+    Other(HeaderName),
+}
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 impl Carrier {
-    pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    pub(super) const X_REQUEST_ID: Self = Self {
+        header: Name::XRequestId,
+        in_extensions: true,
+    };
 
     pub(super) const fn new(header: HeaderName) -> Self {
         Self {
-            header,
+            header: Name::Other(header),
             in_extensions: true,
+        }
+    }
+
+    pub(super) fn header(&self) -> &HeaderName {
+        match &self.header {
+            Name::XRequestId => &X_REQUEST_ID,
+            Name::Other(name) => name,
         }
     }
 
@@ -40,41 +62,46 @@ impl Carrier {
         if self.in_extensions {
             request.extensions_mut().insert(RequestId::new(id.clone()));
         }
-        request.headers_mut().insert(&self.header, id.clone());
+        request.headers_mut().insert(self.header(), id.clone());
         Some(id)
     }
 
     /// The id a request goes on with.
     pub(super) fn id_of<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
-        request.headers().get(&self.header).cloned()
+        find(request.headers(), self.header()).cloned()
     }
 
     /// Gives the response its request's id if it has none. An id the service gave it is kept.
     pub(super) fn propagate<B>(&self, id: Option<HeaderValue>, response: &mut Response<B>) {
         if !self.in_extensions {
             if let Some(id) = id {
-                insert_if_absent(response.headers_mut(), &self.header, id);
+                insert_if_absent(response.headers_mut(), self.header(), id);
             }
             return;
         }
-        if let Some(id) = response.headers().get(&self.header) {
+        if let Some(id) = find(response.headers(), self.header()) {
             if response.extensions().get::<RequestId>().is_none() {
                 let id = RequestId::new(id.clone());
                 response.extensions_mut().insert(id);
             }
         } else if let Some(id) = id {
             response.extensions_mut().insert(RequestId::new(id.clone()));
-            response.headers_mut().insert(&self.header, id);
+            response.headers_mut().insert(self.header(), id);
         }
     }
 }
 
-/// Looks once where there is room; the entry makes room before it looks, so that elsewhere it would be made
-/// in vain.
 fn insert_if_absent(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
-    if headers.keys_len() < headers.capacity() {
-        headers.entry(name).or_insert(value);
-    } else if !headers.contains_key(name) {
+    if find(headers, name).is_none() {
         headers.insert(name, value);
     }
+}
+
+/// As `HeaderMap::get`. Most messages have no id yet, and to see that takes less than a hash where names are few.
+fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let is_short = headers.keys_len() <= SCANNED_MAX;
+    if is_short && !headers.keys().any(|other| other == name) {
+        return None;
+    }
+    headers.get(name)
 }

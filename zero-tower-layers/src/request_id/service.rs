@@ -69,7 +69,11 @@ impl<S, M: MakeRequestId> ZeroSetRequestId<S, M> {
 
     /// Wraps a service; see [`ZeroSetRequestIdLayer::x_request_id`].
     pub const fn x_request_id(inner: S, make_request_id: M) -> Self {
-        Self::new(inner, Carrier::X_REQUEST_ID, make_request_id)
+        Self {
+            inner,
+            carrier: Carrier::X_REQUEST_ID,
+            make_request_id,
+        }
     }
 
     /// The same as [`ZeroSetRequestIdLayer::new`].
@@ -121,7 +125,10 @@ impl<S> ZeroPropagateRequestId<S> {
 
     /// Wraps a service; see [`ZeroPropagateRequestIdLayer::x_request_id`].
     pub const fn x_request_id(inner: S) -> Self {
-        Self::new(inner, Carrier::X_REQUEST_ID)
+        Self {
+            inner,
+            carrier: Carrier::X_REQUEST_ID,
+        }
     }
 
     /// The same as [`ZeroPropagateRequestIdLayer::new`].

@@ -8,6 +8,7 @@ use tower_layer::Layer;
 use super::service::{
     ZeroSensitiveHeaders, ZeroSensitiveRequestHeaders, ZeroSensitiveResponseHeaders,
 };
+use crate::kept::Kept;
 
 /// Declares a layer that is a shared list of header names.
 macro_rules! layer {
@@ -15,7 +16,7 @@ macro_rules! layer {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub struct $layer {
-            headers: Arc<[HeaderName]>,
+            headers: Kept<Arc<[HeaderName]>>,
         }
 
         impl $layer {
@@ -26,7 +27,9 @@ macro_rules! layer {
 
             /// Marks the headers named in a list that others use too.
             pub fn from_shared(headers: Arc<[HeaderName]>) -> Self {
-                Self { headers }
+                Self {
+                    headers: Kept::new(headers),
+                }
             }
         }
     };
@@ -51,7 +54,7 @@ impl<S> Layer<S> for ZeroSensitiveHeadersLayer {
     type Service = ZeroSensitiveHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ZeroSensitiveHeaders::from_shared(inner, self.headers.clone())
+        ZeroSensitiveHeaders::with_kept(inner, self.headers.clone())
     }
 }
 
@@ -59,7 +62,7 @@ impl<S> Layer<S> for ZeroSensitiveRequestHeadersLayer {
     type Service = ZeroSensitiveRequestHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ZeroSensitiveRequestHeaders::from_shared(inner, self.headers.clone())
+        ZeroSensitiveRequestHeaders::with_kept(inner, self.headers.clone())
     }
 }
 
@@ -67,6 +70,6 @@ impl<S> Layer<S> for ZeroSensitiveResponseHeadersLayer {
     type Service = ZeroSensitiveResponseHeaders<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ZeroSensitiveResponseHeaders::from_shared(inner, self.headers.clone())
+        ZeroSensitiveResponseHeaders::with_kept(inner, self.headers.clone())
     }
 }

@@ -16,6 +16,7 @@ use zero_runtime::{HttpOwnedRequest, ResponseBody, ZeroResponse};
 
 use super::policy::mark;
 use super::{ZeroSensitiveHeaders, ZeroSensitiveRequestHeaders, ZeroSensitiveResponseHeaders};
+use crate::kept::Kept;
 
 impl<S> Service<HttpOwnedRequest> for ZeroSensitiveHeaders<S>
 where
@@ -86,7 +87,7 @@ pin_project! {
     pub struct OwnedResponseFuture<F> {
         #[pin]
         future: F,
-        headers: Arc<[HeaderName]>,
+        headers: Kept<Arc<[HeaderName]>>,
     }
 }
 

@@ -14,6 +14,7 @@ use super::policy::mark;
 use super::{
     ZeroSensitiveHeadersLayer, ZeroSensitiveRequestHeadersLayer, ZeroSensitiveResponseHeadersLayer,
 };
+use crate::kept::Kept;
 
 /// Declares a service with a shared list of header names.
 macro_rules! service {
@@ -22,7 +23,7 @@ macro_rules! service {
         #[derive(Clone, Debug)]
         pub struct $service<S> {
             pub(super) inner: S,
-            pub(super) headers: Arc<[HeaderName]>,
+            pub(super) headers: Kept<Arc<[HeaderName]>>,
         }
 
         impl<S> $service<S> {
@@ -33,6 +34,10 @@ macro_rules! service {
 
             /// Wraps a service and marks the headers named in a list that others use too.
             pub fn from_shared(inner: S, headers: Arc<[HeaderName]>) -> Self {
+                Self::with_kept(inner, Kept::counted(headers))
+            }
+
+            pub(super) fn with_kept(inner: S, headers: Kept<Arc<[HeaderName]>>) -> Self {
                 Self { inner, headers }
             }
 
@@ -132,7 +137,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         future: F,
-        headers: Arc<[HeaderName]>,
+        headers: Kept<Arc<[HeaderName]>>,
     }
 }
 

@@ -66,6 +66,11 @@ where
     Eos: OnEos,
     Failure: OnFailure<C::FailureClass>,
 {
+    /// Whether there is anything to be done at the end.
+    fn is_awaited(&self) -> bool {
+        self.failure.is_some() || self.end.is_some()
+    }
+
     fn handle_end(&mut self, trailers: Option<&HeaderMap>, latency: Duration, span: &Span) {
         if let Some((classify_eos, mut on_failure)) = self.failure.take()
             && let Err(failure) = classify_eos.classify_eos(trailers)
@@ -126,7 +131,7 @@ where
                     this.ending.handle_end(Some(trailers), latency, this.span);
                 }
                 // The reader may know by its length that this was all, and not ask again.
-                if this.inner.is_end_stream() {
+                if this.ending.is_awaited() && this.inner.is_end_stream() {
                     this.ending.handle_end(None, latency, this.span);
                 }
             }

@@ -11,6 +11,9 @@ use super::recycler::Recycler;
 use super::{Progress, Verb};
 use crate::compression::level::CompressionLevel;
 
+/// The library's own bound.
+const SIZE_HINT_MAX: usize = 1 << 30;
+
 pub(super) struct Brotli {
     state: BrotliEncoderStateStruct<Recycler>,
     quality: i32,
@@ -59,6 +62,12 @@ impl Brotli {
             written,
             is_done,
         })
+    }
+
+    /// Says how many bytes are there to begin with: by that the library chooses its tables when it is given
+    /// them all at once.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        self.state.params.size_hint = bytes.min(SIZE_HINT_MAX);
     }
 
     /// The library has no reset: a new state is made, in the old one's memory.

@@ -77,6 +77,15 @@ impl Codec {
         }
     }
 
+    fn expect(&mut self, bytes: usize) {
+        match self {
+            #[cfg(feature = "compression-br")]
+            Codec::Brotli(codec) => codec.expect(bytes),
+            #[allow(unreachable_patterns, reason = "where br is the only coding")]
+            _ => {}
+        }
+    }
+
     fn reset(&mut self) -> io::Result<()> {
         match self {
             #[cfg(any(feature = "compression-deflate", feature = "compression-gzip"))]
@@ -124,6 +133,11 @@ impl Encoder {
 
     pub(super) fn serves(&self, coding: Coding, level: CompressionLevel) -> bool {
         (self.coding, self.level) == (coding, level)
+    }
+
+    /// Says how much of a body is there at its beginning, before any of it is encoded.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        self.codec.expect(bytes);
     }
 
     /// Takes input until it is used up or the output is full. Returns how much was taken.

@@ -40,7 +40,6 @@ impl MaxAge {
         Self(Rule::Dynamic(Arc::new(f)))
     }
 
-    #[cfg(feature = "zero-runtime")]
     pub(in crate::cors) fn is_predicate(&self) -> bool {
         matches!(self.0, Rule::Dynamic(_))
     }

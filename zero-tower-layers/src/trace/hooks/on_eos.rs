@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tracing::{Level, Span};
 
-use super::{MESSAGE_LEVEL, is_level_on};
+use super::{HookLevel, MESSAGE_LEVEL};
 use crate::classify::grpc_status_of;
 use crate::trace::latency::{Latency, LatencyUnit};
 
@@ -42,7 +42,7 @@ where
 /// `status`.
 #[derive(Clone, Debug)]
 pub struct DefaultOnEos {
-    level: Level,
+    level: HookLevel,
     latency_unit: LatencyUnit,
 }
 
@@ -63,7 +63,7 @@ impl DefaultOnEos {
 
     /// Sets the event's level. Default: DEBUG.
     pub fn level(mut self, level: Level) -> Self {
-        self.level = level;
+        self.level = level.into();
         self
     }
 
@@ -74,8 +74,9 @@ impl DefaultOnEos {
     }
 }
 
-impl OnEos for DefaultOnEos {
-    fn on_eos(self, trailers: Option<&HeaderMap>, stream_duration: Duration, span: &Span) {
+impl DefaultOnEos {
+    #[inline(never)]
+    fn emit(&self, trailers: Option<&HeaderMap>, stream_duration: Duration, span: &Span) {
         let stream_duration = Latency {
             unit: self.latency_unit,
             duration: stream_duration,
@@ -89,8 +90,14 @@ impl OnEos for DefaultOnEos {
             "end of stream"
         );
     }
+}
+
+impl OnEos for DefaultOnEos {
+    fn on_eos(self, trailers: Option<&HeaderMap>, stream_duration: Duration, span: &Span) {
+        self.emit(trailers, stream_duration, span);
+    }
 
     fn is_enabled(&self) -> bool {
-        is_level_on(self.level)
+        self.level.is_on()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{Level, Span};
 
-use super::{FAILURE_LEVEL, is_level_on};
+use super::{FAILURE_LEVEL, HookLevel};
 use crate::trace::latency::{Latency, LatencyUnit};
 
 /// Called within the request's span for what the classifier calls a failure.
@@ -40,7 +40,7 @@ where
 /// Emits "response failed" with the fields `classification` and `latency`.
 #[derive(Clone, Debug)]
 pub struct DefaultOnFailure {
-    level: Level,
+    level: HookLevel,
     latency_unit: LatencyUnit,
 }
 
@@ -61,7 +61,7 @@ impl DefaultOnFailure {
 
     /// Sets the event's level. Default: ERROR.
     pub fn level(mut self, level: Level) -> Self {
-        self.level = level;
+        self.level = level.into();
         self
     }
 
@@ -72,8 +72,9 @@ impl DefaultOnFailure {
     }
 }
 
-impl<FailureClass: fmt::Display> OnFailure<FailureClass> for DefaultOnFailure {
-    fn on_failure(&mut self, failure_classification: FailureClass, latency: Duration, span: &Span) {
+impl DefaultOnFailure {
+    #[inline(never)]
+    fn emit(&self, failure_classification: &dyn fmt::Display, latency: Duration, span: &Span) {
         let latency = Latency {
             unit: self.latency_unit,
             duration: latency,
@@ -87,8 +88,14 @@ impl<FailureClass: fmt::Display> OnFailure<FailureClass> for DefaultOnFailure {
             "response failed"
         );
     }
+}
+
+impl<FailureClass: fmt::Display> OnFailure<FailureClass> for DefaultOnFailure {
+    fn on_failure(&mut self, failure_classification: FailureClass, latency: Duration, span: &Span) {
+        self.emit(&failure_classification, latency, span);
+    }
 
     fn is_enabled(&self) -> bool {
-        is_level_on(self.level)
+        self.level.is_on()
     }
 }

@@ -3,7 +3,7 @@
 use http::Request;
 use tracing::{Level, Span};
 
-use super::{MESSAGE_LEVEL, is_level_on};
+use super::{HookLevel, MESSAGE_LEVEL};
 
 /// Called within the request's span, before the wrapped service is.
 pub trait OnRequest<B> {
@@ -36,7 +36,7 @@ where
 /// Emits "started processing request".
 #[derive(Clone, Debug)]
 pub struct DefaultOnRequest {
-    level: Level,
+    level: HookLevel,
 }
 
 impl Default for DefaultOnRequest {
@@ -55,13 +55,14 @@ impl DefaultOnRequest {
 
     /// Sets the event's level. Default: DEBUG.
     pub fn level(mut self, level: Level) -> Self {
-        self.level = level;
+        self.level = level.into();
         self
     }
 }
 
-impl<B> OnRequest<B> for DefaultOnRequest {
-    fn on_request(&mut self, _: &Request<B>, span: &Span) {
+impl DefaultOnRequest {
+    #[inline(never)]
+    fn emit(&self, span: &Span) {
         event_at!(
             self.level,
             "tower_http::trace::on_request",
@@ -69,8 +70,16 @@ impl<B> OnRequest<B> for DefaultOnRequest {
             "started processing request"
         );
     }
+}
+
+impl<B> OnRequest<B> for DefaultOnRequest {
+    fn on_request(&mut self, _: &Request<B>, span: &Span) {
+        if self.level.is_on() {
+            self.emit(span);
+        }
+    }
 
     fn is_enabled(&self) -> bool {
-        is_level_on(self.level)
+        self.level.is_on()
     }
 }

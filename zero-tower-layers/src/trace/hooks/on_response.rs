@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Response, header};
 use tracing::{Level, Span};
 
-use super::{MESSAGE_LEVEL, is_level_on};
+use super::{HookLevel, MESSAGE_LEVEL};
 use crate::classify::grpc_status_of;
 use crate::trace::latency::{Latency, LatencyUnit};
 
@@ -41,7 +41,7 @@ where
 /// `response_headers`. The status of a gRPC response is its gRPC status, if it is there yet.
 #[derive(Clone, Debug)]
 pub struct DefaultOnResponse {
-    level: Level,
+    level: HookLevel,
     latency_unit: LatencyUnit,
     include_headers: bool,
 }
@@ -64,7 +64,7 @@ impl DefaultOnResponse {
 
     /// Sets the event's level. Default: DEBUG.
     pub fn level(mut self, level: Level) -> Self {
-        self.level = level;
+        self.level = level.into();
         self
     }
 
@@ -81,8 +81,9 @@ impl DefaultOnResponse {
     }
 }
 
-impl<B> OnResponse<B> for DefaultOnResponse {
-    fn on_response(self, response: &Response<B>, latency: Duration, span: &Span) {
+impl DefaultOnResponse {
+    #[inline(never)]
+    fn emit<B>(&self, response: &Response<B>, latency: Duration, span: &Span) {
         let latency = Latency {
             unit: self.latency_unit,
             duration: latency,
@@ -98,9 +99,15 @@ impl<B> OnResponse<B> for DefaultOnResponse {
             "finished processing request"
         );
     }
+}
+
+impl<B> OnResponse<B> for DefaultOnResponse {
+    fn on_response(self, response: &Response<B>, latency: Duration, span: &Span) {
+        self.emit(response, latency, span);
+    }
 
     fn is_enabled(&self) -> bool {
-        is_level_on(self.level)
+        self.level.is_on()
     }
 }
 
