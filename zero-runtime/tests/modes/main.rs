@@ -5,6 +5,8 @@
 mod client;
 mod common;
 mod fallback;
+#[path = "../support/patience.rs"]
+mod patience;
 mod per_core;
 mod sync;
 mod tower;

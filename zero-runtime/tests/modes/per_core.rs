@@ -11,6 +11,7 @@ use zero_runtime::{Config, HttpOwnedRequest, ZeroResponse};
 
 use crate::client::Client;
 use crate::listening;
+use crate::patience::eventually;
 
 fn name() -> String {
     std::thread::current().name().unwrap_or_default().to_owned()
@@ -121,13 +122,7 @@ fn endless() -> (zero_runtime::ShutdownHandle, Client, Arc<AtomicUsize>) {
 }
 
 fn until(alive: &AtomicUsize, count: usize) {
-    for _ in 0..5000 {
-        if alive.load(Ordering::SeqCst) == count {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    panic!("{} live, not {count}", alive.load(Ordering::SeqCst));
+    eventually("so many live", || alive.load(Ordering::SeqCst) == count);
 }
 
 #[test]
@@ -138,7 +133,7 @@ fn a_handler_whose_client_goes_away_is_dropped_on_its_shard() {
     until(&alive, 1);
     drop(conn);
     until(&alive, 0);
-    assert_eq!(handle.stats().handlers_cancelled, 1);
+    eventually("it is counted", || handle.stats().handlers_cancelled == 1);
     handle.shutdown();
     handle.wait().unwrap();
 }

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::{ServiceBuilder, service_fn};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -14,6 +15,7 @@ use zero_runtime::{Config, HttpOwnedRequest, StatusCode, ZeroResponse};
 
 use crate::client::Client;
 use crate::listening;
+use crate::patience::eventually;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -30,10 +32,10 @@ macro_rules! serving {
     }};
 }
 
-/// Answers at once, or after 200 ms.
+/// Answers at once, or never.
 async fn app(request: HttpOwnedRequest) -> Result<ZeroResponse, Infallible> {
     if request.path() == "/slow" {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        std::future::pending().await
     }
     Ok(ZeroResponse::ok().text("done"))
 }
@@ -79,17 +81,26 @@ async fn a_limit_makes_requests_wait_and_shedding_turns_them_away() {
         conns.iter_mut().for_each(|conn| conn.send(GET));
         assert!(conns.iter_mut().all(|conn| conn.answer().status == 200));
     });
+    static ENTERED: AtomicBool = AtomicBool::new(false);
+    static GO: Semaphore = Semaphore::const_new(0);
+    let held = async |request: HttpOwnedRequest| {
+        if request.path() == "/slow" {
+            ENTERED.store(true, Ordering::SeqCst);
+            GO.acquire().await.unwrap().forget();
+        }
+        Ok::<_, Infallible>(ZeroResponse::ok())
+    };
     let service = ServiceBuilder::new()
         .then(or_unavailable)
         .load_shed()
         .layer(ConcurrencyLimitLayer::new(1))
-        .service_fn(app);
+        .service_fn(held);
     serving!(service, |client| {
         let mut first = client.connect();
         first.send(SLOW);
-        // Nothing tells from outside that the first has been let in.
-        std::thread::sleep(Duration::from_millis(50));
+        eventually("the first is let in", || ENTERED.load(Ordering::SeqCst));
         assert_eq!(client.ask(GET).status, 503);
+        GO.add_permits(1);
         assert_eq!(first.answer().status, 200);
         assert_eq!(client.ask(GET).status, 200);
     });

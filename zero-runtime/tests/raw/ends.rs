@@ -69,7 +69,7 @@ fn a_peer_that_takes_nothing_is_cut() {
 
 #[test]
 fn a_graceful_close_is_not_destroyed_by_what_was_not_read() {
-    let (mut shard, addr) = streams(Config::default());
+    let (mut shard, addr) = streams(Config::default().linger_timeout(PATIENCE));
     let client = client(addr, |mut stream| {
         stream.write_all(&[1; 100_000]).unwrap();
         let mut all = Vec::new();

@@ -364,9 +364,8 @@ fn a_response_streams_as_its_pieces_come_and_no_faster_than_it_is_read() {
             wakers.try_iter().for_each(std::task::Waker::wake);
         }
         drop(send);
-        while let Ok(waker) = wakers.recv_timeout(Duration::from_millis(200)) {
-            waker.wake();
-        }
+        // Until there is no body any more.
+        wakers.iter().for_each(std::task::Waker::wake);
     });
     let answer = while_runs(&mut shard, client, |_, _| {});
     producer.join().unwrap();
@@ -392,8 +391,11 @@ fn who_asks_without_reading_is_not_heard_further() {
     let conn = opened(&mut shard);
     let mut unsent_max = 0;
     let mut kept_max = 0;
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(1500) {
+    let give_up = Instant::now() + PATIENCE;
+    let mut polls = 0;
+    while unsent_max == 0 || polls < 300 {
+        assert!(Instant::now() < give_up, "nobody asks");
+        polls += 1;
         shard.poll(Some(Duration::from_millis(5))).unwrap();
         while let Some(event) = shard.next_event() {
             if let Event::Request { conn, .. } = event {
@@ -407,26 +409,28 @@ fn who_asks_without_reading_is_not_heard_further() {
             kept_max = kept_max.max(stats.kept_bytes);
         }
     }
-    assert!(unsent_max > 0 && unsent_max < 40_000, "{unsent_max} unsent");
+    assert!(unsent_max < 40_000, "{unsent_max} unsent");
     assert!(kept_max < 1_000_000, "{kept_max} kept");
 }
 
 #[test]
 fn times_are_kept() {
-    let config = Config::default()
-        .head_timeout(Duration::from_millis(100))
-        .keep_alive_timeout(Duration::from_millis(100))
-        .linger_timeout(Duration::ZERO);
-    let (mut shard, addr) = http(config);
-    let late = serve(&mut shard, ask(addr, vec![b"GET / HTTP/1.1\r\n".to_vec()]));
-    assert!(late.starts_with(b"HTTP/1.1 408"), "{late:?}");
-    let silent = serve(&mut shard, ask(addr, Vec::new()));
-    assert_eq!(silent, b"");
-    let idle = serve(
-        &mut shard,
-        ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]),
-    );
-    assert_eq!(bodies(&idle), ["200 GET / 0 0"]);
+    at_any_pace(|unit| {
+        let config = Config::default()
+            .head_timeout(unit / 2)
+            .keep_alive_timeout(unit / 2)
+            .linger_timeout(Duration::ZERO);
+        let (mut shard, addr) = http(config);
+        let late = serve(&mut shard, ask(addr, vec![b"GET / HTTP/1.1\r\n".to_vec()]));
+        assert!(late.starts_with(b"HTTP/1.1 408"), "{late:?}");
+        let silent = serve(&mut shard, ask(addr, Vec::new()));
+        assert_eq!(silent, b"");
+        let idle = serve(
+            &mut shard,
+            ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]),
+        );
+        assert_eq!(bodies(&idle), ["200 GET / 0 0"]);
+    });
 }
 
 #[test]
@@ -451,17 +455,19 @@ fn a_request_that_is_not_answered_in_time_is_answered_for() {
 
 #[test]
 fn the_time_of_a_request_ends_with_the_beginning_of_its_answer() {
-    let config = Config::default()
-        .request_timeout(Duration::from_millis(60))
-        .keep_alive_timeout(Duration::from_millis(200))
-        .linger_timeout(Duration::ZERO);
-    let (mut shard, addr) = http(config);
-    let asking = ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]);
-    let began = Instant::now();
-    let answer = serve(&mut shard, asking);
-    assert_eq!(bodies(&answer), ["200 GET / 0 0"]);
-    // It was the keep-alive's time that ended the connection, as far as can be told from outside.
-    assert!(began.elapsed() >= Duration::from_millis(200));
+    at_any_pace(|unit| {
+        let config = Config::default()
+            .request_timeout(unit / 3)
+            .keep_alive_timeout(unit)
+            .linger_timeout(Duration::ZERO);
+        let (mut shard, addr) = http(config);
+        let began = Instant::now();
+        let asking = ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]);
+        let answer = serve(&mut shard, asking);
+        assert_eq!(bodies(&answer), ["200 GET / 0 0"]);
+        // It was the keep-alive's time that ended the connection, as far as can be told from outside.
+        assert!(began.elapsed() >= unit);
+    });
 }
 
 /// The body's own time goes on behind it, and the sooner of the two is kept.

@@ -5,6 +5,8 @@ mod attacks;
 mod ends;
 mod handle;
 mod http;
+#[path = "../support/patience.rs"]
+mod patience;
 mod protocol;
 mod streams;
 mod support;

@@ -75,8 +75,9 @@ fn an_echo_holds_its_peer_back_rather_than_its_bytes() {
 }
 
 /// Lines of at most eight bytes, told one by one; greets, times out, takes orders, and counts.
-#[derive(Default)]
 struct Lines {
+    /// How long the first line may take.
+    time: Duration,
     ended: Vec<DisconnectReason>,
     drained: usize,
 }
@@ -95,7 +96,7 @@ impl ProtocolHandler for Lines {
 
     fn open(&mut self, _opening: &Opening, wire: &mut Wire<'_>) -> u32 {
         wire.write(b"hello\n");
-        wire.set_timeout(Some(Duration::from_millis(100)));
+        wire.set_timeout(Some(self.time));
         0
     }
 
@@ -156,8 +157,14 @@ impl ProtocolHandler for Lines {
     }
 }
 
-fn lines(config: Config) -> (ProtocolShard<Lines>, std::net::SocketAddr) {
-    let mut shard = ProtocolShard::new(config, Lines::default()).unwrap();
+fn lines(time: Duration) -> (ProtocolShard<Lines>, std::net::SocketAddr) {
+    let lines = Lines {
+        time,
+        ended: Vec::new(),
+        drained: 0,
+    };
+    let config = Config::default().linger_timeout(PATIENCE);
+    let mut shard = ProtocolShard::new(config, lines).unwrap();
     let endpoint = shard.tcp_listen(anywhere()).unwrap();
     let addr = shard.local_addr(endpoint).unwrap();
     (shard, addr)
@@ -180,7 +187,7 @@ fn next(shard: &mut ProtocolShard<Lines>) -> (zero_runtime::raw::ConnId, LineEve
 
 #[test]
 fn every_line_is_told_however_it_comes() {
-    let (mut shard, addr) = lines(Config::default());
+    let (mut shard, addr) = lines(PATIENCE);
     let text = "one\ntwo\n\nthree\n";
     for piece in 1..text.len() {
         let client = client(addr, move |mut stream| {
@@ -202,8 +209,7 @@ fn every_line_is_told_however_it_comes() {
 
 #[test]
 fn a_machine_greets_times_out_is_woken_ordered_and_drained() {
-    let config = Config::default().linger_timeout(Duration::from_millis(50));
-    let (mut shard, addr) = lines(config);
+    let (mut shard, addr) = lines(Duration::from_millis(100));
     let client = client(addr, |stream| talk(stream, b""));
     let (conn, event, _) = next(&mut shard);
     assert_eq!(event, LineEvent::Silence);
@@ -228,7 +234,7 @@ fn a_machine_greets_times_out_is_woken_ordered_and_drained() {
 
 #[test]
 fn a_machine_that_has_heard_enough_closes_in_order() {
-    let (mut shard, addr) = lines(Config::default());
+    let (mut shard, addr) = lines(PATIENCE);
     let client = client(addr, |stream| talk(stream, b"far too long a line"));
     let give_up = Instant::now() + PATIENCE;
     while !client.is_finished() {

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use zero_runtime::raw::{ConnId, DisconnectReason, Event};
 use zero_runtime::{Config, RawShard};
 
-/// More than anything here takes on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use crate::patience::{PATIENCE, at_any_pace};
 
 pub fn anywhere() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
