@@ -1,12 +1,12 @@
 //! What each layer costs a request, ours beside tower-http's, inside and outside the router.
 //!
 //! Run: `cargo run --release -p zero-bench --bin layer_costs` for times; with `--features count-alloc` for
-//! allocations too, which makes the times useless. `--rounds 31`.
+//! allocations too, which makes the times useless. `--rounds 31`; `--only WORD` for the layers whose names have it.
 //!
 //! See: a row per layer; in each cell what it adds to the router alone, in nanoseconds (and blocks and
 //! bytes asked of the heap) a request. A call is `service.clone().oneshot(request)` with the response's
 //! body read to its end; the request has a browser's nine header fields and a token, and is made
-//! beforehand. Then, for each coding, the time to compress a JSON body, to its first byte and to its
+//! beforehand. A hundred before each batch do not count. Then, for each coding, the time to compress a JSON body, to its first byte and to its
 //! last. Rounds alternate between the variants; a cell is a median.
 //!
 //! Mind: both crates are built with the same features of the same libraries here. So tower-http gets
@@ -35,8 +35,11 @@ use zero_tower_layers as ours;
 #[global_allocator]
 static ALLOCATOR: zero_bench::alloc::CountingAlloc = zero_bench::alloc::CountingAlloc;
 
-/// Requests of a variant in one round.
+/// Requests of a variant in one round that count.
 const BATCH: usize = 300;
+/// Requests before them that do not: each variant finds the caches full of the others' code, where a server's
+/// has its own.
+const WARM_UP: usize = 100;
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -44,25 +47,28 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     warn_if_debug_build();
-    let rounds = parse_args()?;
+    let (rounds, only) = parse_args()?;
     ops::silence();
-    print_layers(rounds)?;
-    print_compression(rounds);
+    print_layers(rounds, &only)?;
+    if only.is_empty() {
+        print_compression(rounds);
+    }
     Ok(())
 }
 
-fn parse_args() -> Result<usize, Failure> {
+fn parse_args() -> Result<(usize, String), Failure> {
     use lexopt::{Arg::Long, Parser, ValueExt as _};
 
-    let mut rounds = 31;
+    let (mut rounds, mut only) = (31, String::new());
     let mut parser = Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("rounds") => rounds = parser.value()?.parse()?,
+            Long("only") => only = parser.value()?.string()?,
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(rounds)
+    Ok((rounds, only))
 }
 
 // --- layers ---
@@ -101,25 +107,35 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    Box::new(move |requests| {
-        let sent = requests.len() as f64;
+    Box::new(move |mut requests| {
+        let counted = requests.split_off(WARM_UP);
         runtime.block_on(async {
-            let (before, start) = (AllocCount::now(), Instant::now());
-            for request in requests {
-                let Ok(response) = service.clone().oneshot(request).await else {
-                    unreachable!("the service cannot fail");
-                };
-                let mut body = std::pin::pin!(response.into_body());
-                while body.frame().await.is_some() {}
-            }
-            let (took, counted) = (start.elapsed(), AllocCount::now().since(before));
-            Cost {
-                ns: took.as_nanos() as f64 / sent,
-                allocations: (counted.allocations + counted.reallocations) as f64 / sent,
-                bytes: counted.bytes as f64 / sent,
-            }
+            send(&service, requests).await;
+            send(&service, counted).await
         })
     })
+}
+
+async fn send<S, B>(service: &S, requests: Vec<Request<Body>>) -> Cost
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    B: http_body::Body,
+{
+    let sent = requests.len() as f64;
+    let (before, start) = (AllocCount::now(), Instant::now());
+    for request in requests {
+        let Ok(response) = service.clone().oneshot(request).await else {
+            unreachable!("the service cannot fail");
+        };
+        let mut body = std::pin::pin!(response.into_body());
+        while body.frame().await.is_some() {}
+    }
+    let (took, counted) = (start.elapsed(), AllocCount::now().since(before));
+    Cost {
+        ns: took.as_nanos() as f64 / sent,
+        allocations: (counted.allocations + counted.reallocations) as f64 / sent,
+        bytes: counted.bytes as f64 / sent,
+    }
 }
 
 /// A row: the layer inside the router and outside it, theirs and ours.
@@ -208,10 +224,10 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
     ]
 }
 
-fn print_layers(rounds: usize) -> Result<(), Failure> {
+fn print_layers(rounds: usize, only: &str) -> Result<(), Failure> {
     let prepare = || -> Result<Vec<Request<Body>>, Failure> {
         let browser = scenario::find("hdr64")?;
-        (0..BATCH)
+        (0..WARM_UP + BATCH)
             .map(|_| {
                 let mut request = browser.http_request()?;
                 let token = HeaderValue::from_static("Bearer secret");
@@ -222,6 +238,7 @@ fn print_layers(rounds: usize) -> Result<(), Failure> {
     };
     let mut router = variant(router());
     let mut rows = rows();
+    rows.retain(|(name, _)| name.contains(only));
     let width = 1 + rows
         .iter()
         .map(|(_, variants)| variants.len())
@@ -350,11 +367,18 @@ fn json(bytes: usize) -> Bytes {
     text.into()
 }
 
+fn median_of<T: Ord>(runs: &[Compressed], of: impl Fn(&Compressed) -> T) -> T {
+    let mut values: Vec<_> = runs.iter().map(of).collect();
+    values.sort_unstable();
+    let at = values.len() / 2;
+    values.swap_remove(at)
+}
+
 fn print_compression(rounds: usize) {
     println!(
-        "\n| coding, JSON | tower-http: first, last | ours: first, last | last, ratio | bytes, ratio |"
+        "\n| coding, JSON | tower-http: first, last | ours: first, last | first, ratio | last, ratio | bytes, ratio |"
     );
-    println!("|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     for coding in ["gzip", "deflate", "br", "zstd"] {
         for (name, bytes) in [("1 KiB", 1 << 10), ("16 KiB", 1 << 14), ("1 MiB", 1 << 20)] {
             let body = json(bytes);
@@ -369,24 +393,27 @@ fn print_compression(rounds: usize) {
             let mut runs = [Vec::new(), Vec::new()];
             // Short bodies come out in microseconds: more of them make up for it.
             for round in 0..=rounds * if bytes < 1 << 20 { 8 } else { 1 } {
-                for (compress, runs) in both.iter_mut().zip(&mut runs) {
-                    let run = compress();
+                // By turns, and each of them first as often.
+                for at in [round % 2, (round + 1) % 2] {
+                    let run = both[at]();
                     if round > 0 {
-                        runs.push(run);
+                        runs[at].push(run);
                     }
                 }
             }
-            let [theirs, ours] = runs.map(|mut runs| {
-                runs.sort_by_key(|run| run.last);
-                runs.swap_remove(runs.len() / 2)
+            let [theirs, ours] = runs.map(|runs| Compressed {
+                first: median_of(&runs, |run| run.first),
+                last: median_of(&runs, |run| run.last),
+                bytes: median_of(&runs, |run| run.bytes),
             });
             let us = |duration: Duration| duration.as_secs_f64() * 1e6;
             println!(
-                "| {coding}, {name} | {:.0}, {:.0} us | {:.0}, {:.0} us | {:.2} | {:.3} |",
+                "| {coding}, {name} | {:.0}, {:.0} us | {:.0}, {:.0} us | {:.2} | {:.2} | {:.3} |",
                 us(theirs.first),
                 us(theirs.last),
                 us(ours.first),
                 us(ours.last),
+                us(ours.first) / us(theirs.first),
                 us(ours.last) / us(theirs.last),
                 ours.bytes as f64 / theirs.bytes as f64,
             );

@@ -82,7 +82,9 @@ impl Codec {
             #[cfg(feature = "compression-br")]
             Codec::Brotli(codec) => codec.expect(bytes),
             #[allow(unreachable_patterns, reason = "where br is the only coding")]
-            _ => {}
+            _ => {
+                let _ = bytes;
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Memory for the brotli crate that is used again for the next body.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use brotli::enc::{Allocator, BrotliAlloc, SliceWrapper, SliceWrapperMut};
 
@@ -18,6 +18,8 @@ pub(super) struct Recycler {
 /// A piece not in use. Its memory is a `Vec` of some type, boxed when it was first made.
 struct Free {
     memory: Box<dyn Any + Send + Sync>,
+    /// The vector's type: told here, it need not be asked of every piece that is looked at.
+    kind: TypeId,
     bytes: usize,
 }
 
@@ -32,10 +34,8 @@ impl Recycler {
     /// The smallest piece of the type with room for `len`.
     #[expect(clippy::box_collection, reason = "as above")]
     fn take<T: 'static>(&mut self, len: usize) -> Option<Box<Vec<T>>> {
-        let fits = |free: &Free| {
-            let memory = free.memory.downcast_ref::<Vec<T>>()?;
-            (memory.capacity() >= len).then_some(free.bytes)
-        };
+        let (kind, wanted) = (TypeId::of::<Vec<T>>(), len * size_of::<T>());
+        let fits = |free: &Free| (free.kind == kind && free.bytes >= wanted).then_some(free.bytes);
         let pieces = self.free.iter().enumerate();
         let fitting = pieces.filter_map(|(at, free)| Some((fits(free)?, at)));
         let (_, at) = fitting.min()?;
@@ -63,7 +63,11 @@ impl<T: Clone + Default + Send + Sync + 'static> Allocator<T> for Recycler {
         let bytes = memory.capacity() * size_of::<T>();
         if self.free.len() < PIECES_MAX && self.bytes + bytes <= BYTES_MAX {
             self.bytes += bytes;
-            self.free.push(Free { memory, bytes });
+            self.free.push(Free {
+                memory,
+                kind: TypeId::of::<Vec<T>>(),
+                bytes,
+            });
         }
     }
 }
