@@ -23,7 +23,7 @@ pub const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 
 /// How long a server may take to start, to answer a signal, or to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Finds a program of this package beside the one running.
 ///

@@ -144,18 +144,19 @@ fn idle_bytes(server: &Running) -> f64 {
     held as f64 / IDLE as f64
 }
 
-/// Bytes live now, once the server has done what it still had to.
+/// Bytes live now, once the server has done what it still had to: nothing for a while, however often it
+/// is looked at.
 fn settled_bytes() -> isize {
-    let give_up = Instant::now() + Duration::from_secs(5);
+    let give_up = Instant::now() + Duration::from_secs(20);
     let mut last = LIVE_BYTES.load(Relaxed);
-    loop {
-        std::thread::sleep(Duration::from_millis(50));
+    let mut same = 0;
+    while same < 10 && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(20));
         let now = LIVE_BYTES.load(Relaxed);
-        if now == last || Instant::now() > give_up {
-            return now;
-        }
+        same = if now == last { same + 1 } else { 0 };
         last = now;
     }
+    last
 }
 
 /// Both ends of every connection are in this process.
