@@ -19,6 +19,8 @@ use zero_tower_layers::compression::{CompressionLevel, ZeroCompressionLayer};
 const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 /// Input after which something has been sent.
 const BEGUN_BYTES: usize = 64 * 1024;
+/// The same with zstd, which is left to its blocks.
+const BEGUN_BYTES_ZSTD: usize = 128 * 1024;
 
 /// Data that is all there, in pieces; counts what has been read of it.
 #[derive(Clone)]
@@ -127,8 +129,12 @@ fn something_is_sent_before_much_has_been_read() {
             let layer = ZeroCompressionLayer::new().quality(level);
             let (received, begun) = encoded(layer, coding, Pieces::of(&data, 8 * 1024));
             // The piece that comes next shows that the body is longer.
+            let most = match coding {
+                "zstd" => BEGUN_BYTES_ZSTD,
+                _ => BEGUN_BYTES,
+            };
             assert!(
-                begun <= BEGUN_BYTES + 8 * 1024,
+                begun <= most + 8 * 1024,
                 "{coding} {level:?}: {begun} bytes read"
             );
             assert!(decoded(coding, &received) == data, "{coding} {level:?}");

@@ -6,7 +6,7 @@
 //! See: a row per layer; in each cell what it adds to the router alone, in nanoseconds (and blocks and
 //! bytes asked of the heap) a request. A call is `service.clone().oneshot(request)` with the response's
 //! body read to its end; the request has a browser's nine header fields and a token, and is made
-//! beforehand. A hundred before each batch do not count. Then, for each coding, the time to compress a JSON body, to its first byte and to its
+//! beforehand. Then, for each coding, the time to compress a JSON body, to its first byte and to its
 //! last. Rounds alternate between the variants; a cell is a median.
 //!
 //! Mind: both crates are built with the same features of the same libraries here. So tower-http gets
@@ -35,11 +35,8 @@ use zero_tower_layers as ours;
 #[global_allocator]
 static ALLOCATOR: zero_bench::alloc::CountingAlloc = zero_bench::alloc::CountingAlloc;
 
-/// Requests of a variant in one round that count.
+/// Requests of a variant in one round.
 const BATCH: usize = 300;
-/// Requests before them that do not: each variant finds the caches full of the others' code, where a server's
-/// has its own.
-const WARM_UP: usize = 100;
 
 fn main() -> ExitCode {
     exit_code(run())
@@ -107,35 +104,25 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    Box::new(move |mut requests| {
-        let counted = requests.split_off(WARM_UP);
+    Box::new(move |requests| {
+        let sent = requests.len() as f64;
         runtime.block_on(async {
-            send(&service, requests).await;
-            send(&service, counted).await
+            let (before, start) = (AllocCount::now(), Instant::now());
+            for request in requests {
+                let Ok(response) = service.clone().oneshot(request).await else {
+                    unreachable!("the service cannot fail");
+                };
+                let mut body = std::pin::pin!(response.into_body());
+                while body.frame().await.is_some() {}
+            }
+            let (took, counted) = (start.elapsed(), AllocCount::now().since(before));
+            Cost {
+                ns: took.as_nanos() as f64 / sent,
+                allocations: (counted.allocations + counted.reallocations) as f64 / sent,
+                bytes: counted.bytes as f64 / sent,
+            }
         })
     })
-}
-
-async fn send<S, B>(service: &S, requests: Vec<Request<Body>>) -> Cost
-where
-    S: Service<Request<Body>, Response = Response<B>> + Clone,
-    B: http_body::Body,
-{
-    let sent = requests.len() as f64;
-    let (before, start) = (AllocCount::now(), Instant::now());
-    for request in requests {
-        let Ok(response) = service.clone().oneshot(request).await else {
-            unreachable!("the service cannot fail");
-        };
-        let mut body = std::pin::pin!(response.into_body());
-        while body.frame().await.is_some() {}
-    }
-    let (took, counted) = (start.elapsed(), AllocCount::now().since(before));
-    Cost {
-        ns: took.as_nanos() as f64 / sent,
-        allocations: (counted.allocations + counted.reallocations) as f64 / sent,
-        bytes: counted.bytes as f64 / sent,
-    }
 }
 
 /// A row: the layer inside the router and outside it, theirs and ours.
@@ -227,7 +214,7 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
 fn print_layers(rounds: usize, only: &str) -> Result<(), Failure> {
     let prepare = || -> Result<Vec<Request<Body>>, Failure> {
         let browser = scenario::find("hdr64")?;
-        (0..WARM_UP + BATCH)
+        (0..BATCH)
             .map(|_| {
                 let mut request = browser.http_request()?;
                 let token = HeaderValue::from_static("Bearer secret");

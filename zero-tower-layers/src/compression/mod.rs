@@ -22,8 +22,8 @@
 //! streams arrive as they are made, at some cost in size. Server-sent events are left alone by the
 //! default predicate.
 //!
-//! Of a long body that is all there, something is sent after 64 KiB of it: zstd by itself waits for 128 KiB, br
-//! for most of a MiB.
+//! Of a long body that is all there, something is sent after 64 KiB of it, with zstd after its first block of
+//! 128 KiB: br by itself waits for most of a MiB.
 //!
 //! # Standards
 //! RFC 9110 §8.4 (content codings), §12.5.3 (`accept-encoding`); RFC 1950, 1952, 7932, 8878, 9659 (the
