@@ -60,8 +60,10 @@ pub fn bind_to_core(core: usize) -> Result<(), Failure> {
 /// Whether children are bound to cores.
 #[derive(Clone, Debug)]
 pub enum Pinning {
-    /// By taskset.
+    /// Servers to one and the load to another.
     Cores,
+    /// Servers and load to the first so many, which they share.
+    Shared(usize),
     /// Not, for this reason; figures then wander.
     Off(String),
 }
@@ -85,18 +87,55 @@ impl Pinning {
         Pinning::Cores
     }
 
+    /// Finds out whether the first `cores` can be had, for servers with a thread on each and the load beside
+    /// them; for one core as [`probe`](Self::probe).
+    ///
+    /// # Errors
+    /// When they cannot: servers of several threads on cores of chance are not compared.
+    pub fn probe_for(cores: usize) -> Result<Self, Failure> {
+        match (cores, Pinning::probe()) {
+            (1, pinning) => Ok(pinning),
+            (_, Pinning::Off(reason)) => Err(reason.into()),
+            (cores, _) => {
+                let mut trial = Command::new("taskset");
+                trial.args(["-c", &first(cores), "true"]);
+                match trial.stderr(Stdio::null()).status()?.success() {
+                    true => Ok(Pinning::Shared(cores)),
+                    false => Err(format!("cores {} are not all ours to use", first(cores)).into()),
+                }
+            }
+        }
+    }
+
+    /// Where servers and load run, for reports.
+    pub fn describe(&self) -> String {
+        match self {
+            Pinning::Cores => format!("server on core {SERVER_CORE}, load on core {CLIENT_CORE}"),
+            Pinning::Shared(cores) => format!("server and load share cores {}", first(*cores)),
+            Pinning::Off(reason) => format!("nothing pinned: {reason}"),
+        }
+    }
+
     /// A command for `program` on `core`. taskset becomes the program, so the pid is the program's.
     pub fn command(&self, program: impl Into<PathBuf>, core: usize) -> Command {
         let program = program.into();
         match self {
             Pinning::Off(_) => Command::new(program),
-            Pinning::Cores => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]).arg(program);
-                command
-            }
+            Pinning::Cores => on_cores(&core.to_string(), program),
+            Pinning::Shared(cores) => on_cores(&first(*cores), program),
         }
     }
+}
+
+fn on_cores(cores: &str, program: PathBuf) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores]).arg(program);
+    command
+}
+
+/// The first so many cores, as taskset lists them.
+fn first(cores: usize) -> String {
+    format!("0-{}", cores - 1)
 }
 
 /// A child that is killed and waited for when this is dropped.

@@ -29,6 +29,10 @@ pub struct Config {
     /// Whether a shard that has clearly more connections than another one leaves it what it accepts: the
     /// kernel spreads them by chance. Default true.
     pub balance: bool,
+    /// Whether a shard whose thread has to wait for its core may leave its connections to the other shards,
+    /// between requests, and stand by until it gets one again; and one that has no time left, some of them.
+    /// Needs [`balance`](Self::balance). Default true.
+    pub standby: bool,
     /// Connections the kernel completes ahead of our accepting them; it cuts this to
     /// `net.core.somaxconn`. Default 1024.
     pub backlog: u32,
@@ -152,6 +156,7 @@ impl Default for Config {
             workers: None,
             connections_max: 65_536,
             balance: true,
+            standby: true,
             backlog: 1024,
             recv_buffers: 256,
             recv_buffer_bytes: 16 * 1024,
@@ -216,6 +221,7 @@ setters! {
     workers: impl Into<Option<usize>>,
     connections_max: usize,
     balance: bool,
+    standby: bool,
     backlog: u32,
     recv_buffers: u16,
     recv_buffer_bytes: u32,
@@ -360,6 +366,7 @@ mod tests {
         assert_eq!(config.workers, None);
         assert_eq!(config.connections_max, 65_536);
         assert!(config.balance);
+        assert!(config.standby);
         assert_eq!(config.backlog, 1024);
         assert_eq!(config.recv_buffers, 256);
         assert_eq!(config.recv_buffer_bytes, 16_384);

@@ -25,6 +25,60 @@ pub fn are_rationed() -> bool {
     count < present(&status, &online).len()
 }
 
+/// What the cores of this process have done since the machine started, in ticks of the kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CoreTicks {
+    /// How many they are.
+    pub cores: u64,
+    /// Without work, all of them together.
+    pub idle: u64,
+    /// With it and without.
+    pub all: u64,
+}
+
+impl CoreTicks {
+    /// What they did in between, if both are of the same cores and any time has passed.
+    pub fn since(self, before: CoreTicks) -> Option<CoreTicks> {
+        let between = CoreTicks {
+            cores: self.cores,
+            idle: self.idle.checked_sub(before.idle)?,
+            all: self.all.checked_sub(before.all)?,
+        };
+        (self.cores == before.cores && between.all > 0).then_some(between)
+    }
+}
+
+/// Reads what [`usable`] cores have done; `None` where the kernel does not tell.
+pub fn read_ticks() -> Option<CoreTicks> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    Some(ticks(&stat, &usable()))
+}
+
+/// A line for each core: time in user mode, the same with low priority, in the kernel, idle, idle with input or
+/// output under way, and other work.
+fn ticks(stat: &str, cores: &[usize]) -> CoreTicks {
+    let mut sum = CoreTicks::default();
+    for line in stat.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let id = words.next().and_then(|name| name.strip_prefix("cpu"));
+        if !id
+            .and_then(|id| id.parse().ok())
+            .is_some_and(|id| cores.contains(&id))
+        {
+            continue;
+        }
+        // The last two are contained in the first two.
+        let mut ticks = [0; 8];
+        for (place, word) in ticks.iter_mut().zip(words) {
+            *place = word.parse().unwrap_or(0);
+        }
+        sum.cores += 1;
+        sum.idle += ticks[3] + ticks[4];
+        sum.all += ticks.iter().sum::<u64>();
+    }
+    sum
+}
+
 /// The first `count` cores that are both allowed by `status` and `online`.
 ///
 /// Where the files tell less than `count` cores, only the count is believed.
@@ -101,6 +155,35 @@ mod tests {
         assert_eq!(choose(3, "", "0-9\n"), [0, 1, 2]);
         assert_eq!(choose(1, "Cpus_allowed_list:\tgarbled\n", ""), [0]);
         assert_eq!(choose(9, STATUS, "0-1\n"), (0..9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ticks_of_our_cores_are_added_up() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 40 5 0 6 7 1 2\ncpu1 9 9 9 9 9 9 9 9\n\
+                    cpu2 1 0 0 10\nintr 5 6\n";
+        let ticks = ticks(stat, &[0, 2]);
+        let expected = CoreTicks {
+            cores: 2,
+            idle: 55,
+            all: 75,
+        };
+        assert_eq!(ticks, expected);
+        let later = CoreTicks {
+            idle: 56,
+            all: 78,
+            ..ticks
+        };
+        assert_eq!(later.since(ticks).map(|t| (t.idle, t.all)), Some((1, 3)));
+        assert_eq!(ticks.since(later), None);
+        assert_eq!(ticks.since(ticks), None);
+        assert_eq!(ticks.since(CoreTicks::default()), None);
+    }
+
+    #[test]
+    fn this_machines_cores_are_counted() {
+        let ticks = read_ticks().expect("a kernel that tells");
+        assert_eq!(ticks.cores as usize, usable().len());
+        assert!(ticks.idle <= ticks.all);
     }
 
     #[test]

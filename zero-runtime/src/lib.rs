@@ -60,6 +60,7 @@ mod shard;
 #[cfg(test)]
 mod sim;
 mod slots;
+mod standby;
 mod sys;
 mod tap;
 mod time;

@@ -63,6 +63,7 @@ impl Config {
             workers,
             connections_max: self.connections_max / shards,
             balance: self.balance,
+            standby: self.standby,
             backlog: self.backlog,
             recv_buffers: self.recv_buffers,
             recv_buffer_bytes: self.recv_buffer_bytes,
@@ -173,6 +174,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Whether shards leave fresh connections to those with fewer.
     pub balance: bool,
+    /// Whether shards that wait for their cores leave their connections to others.
+    pub standby: bool,
     /// Length of each listener's backlog; fits an `i32`.
     pub backlog: u32,
     /// Receive buffers of one shard; a power of two, at most 32,768.

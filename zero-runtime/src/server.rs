@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::thread;
 use socket2::SockRef;
 
 use crate::addr::{EndpointId, LocalAddr};
+use crate::bridge::arrivals::Neighbours;
 use crate::bridge::crowd::Crowd;
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
@@ -28,7 +29,7 @@ use crate::phase::Draining;
 use crate::ring::uring::{ListenSocket, Uring, UringConfig};
 use crate::ring::{listener, probe, spread, unix};
 use crate::service::{HttpService, MakeHttpService};
-use crate::shard::{Flow, Shard, ShardSeed};
+use crate::shard::{Arrival, Flow, Shard, ShardSeed};
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
 use crate::tap::Tap;
@@ -396,13 +397,15 @@ impl Start {
         let (report, reports) = mpsc::channel();
         let mut counters = Vec::new();
         let inboxes = self.inboxes()?;
+        let mut neighbours = match self.limits.balance {
+            true => Neighbours::of(&inboxes),
+            false => Vec::new(),
+        }
+        .into_iter();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let door = Door {
                 inbox: inboxes[index].clone(),
-                neighbours: match self.limits.balance {
-                    true => inboxes.clone(),
-                    false => Vec::new(),
-                },
+                neighbours: neighbours.next().unwrap_or_else(Neighbours::none),
             };
             let shard_counters = Arc::new(ShardCounters::default());
             counters.push(shard_counters.clone());
@@ -444,7 +447,7 @@ impl Start {
         sockets: Vec<ListenSocket>,
         make: M,
         counters: Arc<ShardCounters>,
-        door: Door,
+        door: Door<M::Service>,
         report: &mpsc::Sender<io::Result<()>>,
     ) -> io::Result<()> {
         let Door { inbox, neighbours } = door;
@@ -517,9 +520,9 @@ impl Start {
 }
 
 /// How others reach a shard, and how it reaches other shards.
-struct Door {
+struct Door<S> {
     inbox: Arc<Inbox>,
-    neighbours: Vec<Arc<Inbox>>,
+    neighbours: Neighbours<Arrival<OwnedFd, S>>,
 }
 
 /// Says that a shard has ended, whichever way it ends.
@@ -544,7 +547,7 @@ impl<S: HttpService> Drop for Ending<S> {
 struct ShardThread<M: MakeHttpService> {
     core: Option<usize>,
     uring: UringConfig,
-    seed: ShardSeed<M, tokio::runtime::Handle>,
+    seed: ShardSeed<OwnedFd, M, tokio::runtime::Handle>,
     runtime: Arc<RuntimeRef>,
     // Last, so that it is dropped when everything else of the shard is.
     part: Ending<M::Service>,

@@ -59,6 +59,14 @@ counters! {
     connections_accepted,
     /// Connections that a shard accepted and left to another one, which had fewer.
     connections_given,
+    /// Connections that changed their shard between two requests, because it had not the time for them.
+    connections_moved,
+    /// Times a shard stood by because it had to wait for its core: the others have its connections then.
+    standbys,
+    /// Times one was called back, because its core or its places were needed after all.
+    standby_recalls,
+    /// Shards that stand by now; goes up and down.
+    shards_standing_by,
     /// Connections open now: goes down, too.
     connections_open,
     /// Request heads parsed.

@@ -76,33 +76,46 @@ impl Default for Clock {
 
 const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 
-/// Reads how long the calling thread was ready to run and had no core, from `/proc`.
-#[derive(Default, Debug)]
-pub struct CoreWaits {
-    /// The scheduler's account of this thread; `None` before the first reading, and where there is none.
-    account: Option<File>,
+/// What the scheduler says a thread has done since it began, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CoreTimes {
+    /// On a core.
+    pub ran_ns: u64,
+    /// Ready to run, without a core.
+    pub waited_ns: u64,
 }
 
-impl CoreWaits {
-    /// Nanoseconds since the thread began; 0 where the kernel does not tell. A value is read on one thread
-    /// only: it stays with the one that reads it first.
-    pub fn read_ns(&mut self) -> u64 {
-        if self.account.is_none() {
-            self.account = File::open(SCHEDSTAT).ok();
+/// Reads what the calling thread has done, from `/proc`.
+#[derive(Default, Debug)]
+pub struct CoreAccount {
+    /// The scheduler's account of this thread; `None` before the first reading, and where there is none.
+    file: Option<File>,
+}
+
+impl CoreAccount {
+    /// Zeros where the kernel does not tell. A value is read on one thread only: it stays with the one that
+    /// reads it first.
+    pub fn read(&mut self) -> CoreTimes {
+        if self.file.is_none() {
+            self.file = File::open(SCHEDSTAT).ok();
         }
         let mut text = [0; 64];
-        let read = self.account.as_ref().map(|file| file.read_at(&mut text, 0));
+        let read = self.file.as_ref().map(|file| file.read_at(&mut text, 0));
         match read {
-            Some(Ok(count)) => waited_ns(&text[..count]).unwrap_or(0),
-            _ => 0,
+            Some(Ok(count)) => core_times(&text[..count]).unwrap_or_default(),
+            _ => CoreTimes::default(),
         }
     }
 }
 
-/// The second of three numbers: time run, time waited, and how often it ran.
-fn waited_ns(text: &[u8]) -> Option<u64> {
+/// Three numbers: time run, time waited, and how often it ran.
+fn core_times(text: &[u8]) -> Option<CoreTimes> {
     let text = std::str::from_utf8(text).ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
+    let mut numbers = text.split_ascii_whitespace();
+    Some(CoreTimes {
+        ran_ns: numbers.next()?.parse().ok()?,
+        waited_ns: numbers.next()?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -114,9 +127,13 @@ mod tests {
 
     #[test]
     fn the_schedulers_account_is_read() {
-        assert_eq!(waited_ns(b"174572 3109168 2\n"), Some(3_109_168));
-        assert_eq!(waited_ns(b""), None);
-        assert_eq!(waited_ns(b"1 -2 3"), None);
+        let times = CoreTimes {
+            ran_ns: 174_572,
+            waited_ns: 3_109_168,
+        };
+        assert_eq!(core_times(b"174572 3109168 2\n"), Some(times));
+        assert_eq!(core_times(b""), None);
+        assert_eq!(core_times(b"1 -2 3"), None);
     }
 
     /// Two threads that compute on one core wait for each other.
@@ -137,15 +154,16 @@ mod tests {
         });
         let waited = std::thread::spawn(move || {
             crate::sys::pin_current_thread(core).unwrap();
-            let mut waits = CoreWaits::default();
+            let mut account = CoreAccount::default();
             let give_up = Instant::now() + Duration::from_secs(60);
-            while waits.read_ns() < 20_000_000 && Instant::now() < give_up {}
+            while account.read().waited_ns < 20_000_000 && Instant::now() < give_up {}
             is_over.store(true, Ordering::Relaxed);
-            waits.read_ns()
+            account.read()
         });
-        let waited_ns = waited.join().unwrap();
+        let times = waited.join().unwrap();
         other.join().unwrap();
-        assert!(waited_ns >= 20_000_000, "{waited_ns}");
+        assert!(times.waited_ns >= 20_000_000, "{times:?}");
+        assert!(times.ran_ns > 0, "{times:?}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn run(
         let load = scope.spawn(move || {
             let bound = match pinning {
                 Pinning::Cores => bind_to_core(CLIENT_CORE),
-                Pinning::Off(_) => Ok(()),
+                Pinning::Shared(_) | Pinning::Off(_) => Ok(()),
             };
             let run = bound.and_then(|()| load_it(case, &server, phases, pace));
             (run, server)

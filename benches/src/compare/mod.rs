@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::args::Failure;
 use crate::case::Case;
-use crate::child::{CLIENT_CORE, Launch, Pinning, SERVER_CORE, ServerProcess};
+use crate::child::{Launch, Pinning, ServerProcess};
 use crate::load::Pace;
 use crate::load::idle::raise_descriptors;
 use crate::page;
@@ -44,7 +44,7 @@ const DESCRIPTORS: u64 = 12_000;
 /// When a tool or a program is missing, a server cannot be started, sides answer a row differently, or a
 /// row has no good run. Rows that could be measured are reported all the same.
 pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure> {
-    let pinning = Pinning::probe();
+    let pinning = Pinning::probe_for(options.cores)?;
     if let Pinning::Off(reason) = &pinning {
         eprintln!("warning: nothing is bound to a core, so figures will wander: {reason}");
     }
@@ -138,15 +138,11 @@ impl Session<'_> {
                 runs: options.runs,
                 seconds: options.phases.load.as_secs_f64(),
                 warm_up_seconds: options.phases.warm_up.as_secs_f64(),
-                pinning: match &self.pinning {
-                    Pinning::Cores => {
-                        format!("server on core {SERVER_CORE}, load on core {CLIENT_CORE}")
-                    }
-                    Pinning::Off(reason) => format!("nothing pinned: {reason}"),
-                },
+                pinning: self.pinning.describe(),
                 build: match cfg!(debug_assertions) {
                     true => "a debug build, whose figures mean nothing".into(),
-                    false => "release; one thread per server".into(),
+                    false if options.cores == 1 => "release; one thread per server".into(),
+                    false => format!("release; {} threads per server", options.cores),
                 },
             },
             subjects,

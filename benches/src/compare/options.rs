@@ -24,6 +24,8 @@ pub struct Options {
     pub cases: Vec<Case>,
     /// The sides.
     pub subjects: Vec<Subject>,
+    /// Cores of each server. With more than one it has a thread on each, and shares them with the load.
+    pub cores: usize,
     /// Runs of each side in each row.
     pub runs: usize,
     /// How long each takes.
@@ -52,6 +54,8 @@ Compares backends by turns and writes report.html and report.json.
   --backend A,B         the sides; ratios are of the first to each other one
                         (--list names them; NAME@mimalloc for another allocator, NAME+burn300 for a
                         server that wastes 300 ns in every request; twice the same is an A/A test)
+  --cores N             servers with N threads, on cores that they share with the load (one on a core
+                        of its own); an axum::serve is tokio's multi-thread runtime then
   --runs N              of each side in each scenario; verdicts need six
   --seconds S           that count, in each run
   --warm-up S           before them
@@ -91,6 +95,7 @@ impl Options {
         let mut options = Options {
             cases: Vec::new(),
             subjects: Vec::new(),
+            cores: 1,
             runs: 0,
             phases: Phases {
                 warm_up: Duration::ZERO,
@@ -111,6 +116,7 @@ impl Options {
                 Long("quick") => quick = true,
                 Long("scenario") => names = list(&mut parser)?,
                 Long("backend") => subjects = list(&mut parser)?,
+                Long("cores") => options.cores = parser.value()?.parse()?,
                 Long("runs") => runs = Some(parser.value()?.parse()?),
                 Long("seconds") => seconds = Some(parser.value()?.parse()?),
                 Long("warm-up") => warm_up = Some(parser.value()?.parse()?),
@@ -122,7 +128,11 @@ impl Options {
                 other => return Err(format!("{}; try --help", other.unexpected()).into()),
             }
         }
-        options.instructions = options.counts && !quick;
+        if options.cores == 0 {
+            return Err("--cores must be at least 1".into());
+        }
+        // What several threads take turns at is not counted alike twice.
+        options.instructions = options.counts && !quick && options.cores == 1;
         options.shares = shares.unwrap_or_else(|| match quick {
             true => vec![0.5],
             false => vec![0.25, 0.5, 0.75, 0.9],
@@ -143,6 +153,11 @@ impl Options {
             names.retain(|name| cases.iter().any(|case| case.name == *name));
         }
         options.cases = choose(cases, &names)?;
+        if options.cores > 1 {
+            for subject in &mut subjects {
+                subject.threads = options.cores;
+            }
+        }
         tell_apart(&mut subjects);
         options.subjects = subjects;
         Ok(Asked::Compare(Box::new(options)))
@@ -230,6 +245,9 @@ mod tests {
         assert_eq!(some.cases[0].name, "echo1k");
         assert_eq!(some.subjects[1].label, "hyper (2)");
         assert_eq!(some.phases.load, Duration::from_millis(500));
+        let several = options("--backend zero-sleep,hyper --cores 2");
+        assert!(several.subjects.iter().all(|subject| subject.threads == 2));
+        assert!(!several.instructions && all.instructions);
     }
 
     #[test]
@@ -238,6 +256,7 @@ mod tests {
             ("--scenario none", "there are plain64"),
             ("--backend none", "there are zero"),
             ("--runs 0", "at least 1"),
+            ("--cores 0", "at least 1"),
             ("--seconds 0", "more than 0"),
             ("--seconds -1", "no time"),
             ("--rates 120", "between 0 and 100"),

@@ -22,6 +22,8 @@ pub struct Subject {
     pub stack: Option<Stack>,
     /// Time wasted in each of its requests, in nanoseconds.
     pub burn_ns: u64,
+    /// Threads that serve.
+    pub threads: usize,
 }
 
 impl std::str::FromStr for Subject {
@@ -51,6 +53,7 @@ impl std::str::FromStr for Subject {
             has_mimalloc,
             stack,
             burn_ns,
+            threads: 1,
         })
     }
 }
@@ -63,6 +66,7 @@ impl From<Backend> for Subject {
             has_mimalloc: false,
             stack: None,
             burn_ns: 0,
+            threads: 1,
         }
     }
 }
@@ -79,6 +83,9 @@ impl Subject {
         if let Some(stack) = self.stack {
             about += &format!("; layers: {stack}");
         }
+        if self.threads > 1 {
+            about += &format!("; {} threads", self.threads);
+        }
         if self.burn_ns > 0 {
             about += &format!("; {} ns wasted per request", self.burn_ns);
         }
@@ -91,6 +98,12 @@ impl Subject {
     /// When its program is missing; says how to get it.
     pub fn launch(&self, count_alloc: bool) -> Result<Launch, Failure> {
         match self.backend.home() {
+            Home::Here if self.threads == 1 || self.backend.has_threads() => self.here(count_alloc),
+            _ if self.threads > 1 => Err(format!(
+                "{} runs on one thread only; leave it out, or --cores",
+                self.backend
+            )
+            .into()),
             Home::Here => self.here(count_alloc),
             Home::Peer(name) => self.peer(name, count_alloc),
             Home::Machine(name) => nginx(name),
@@ -115,6 +128,9 @@ impl Subject {
         }
         if self.burn_ns > 0 {
             arguments.extend(["--burn-ns".into(), self.burn_ns.to_string()]);
+        }
+        if self.threads > 1 {
+            arguments.extend(["--threads".into(), self.threads.to_string()]);
         }
         if count_alloc {
             arguments.push("--count-alloc".into());

@@ -161,7 +161,7 @@ impl Backend {
             Backend::ZeroTower => "ZeroRuntime::run_tower with its router, without axum",
             Backend::ZeroAsync => "ZeroRuntime::run_async, without axum",
             Backend::ZeroRaw => "RawShard, polled by a loop that sleeps at once",
-            Backend::Hyper => "axum::serve, current-thread tokio, TCP_NODELAY",
+            Backend::Hyper => "axum::serve on tokio, current-thread if it has one, TCP_NODELAY",
             Backend::HyperDefault => "axum::serve, current-thread tokio, as it comes (Nagle on)",
             Backend::HyperAlone => "hyper without axum, current-thread tokio, TCP_NODELAY",
             Backend::UringFloor => "bare io_uring loop: multishot, no parsing",
@@ -199,6 +199,15 @@ impl Backend {
                 | Backend::ZeroInlineSleep
                 | Backend::ZeroSpin
         )
+    }
+
+    /// Whether it can have several threads.
+    pub fn has_threads(self) -> bool {
+        let is_bare = matches!(
+            self,
+            Backend::UringFloor | Backend::EpollFloor | Backend::ZeroRaw
+        );
+        self.home() == Home::Here && !is_bare
     }
 
     /// Whether it serves any application, and so one that it is given.

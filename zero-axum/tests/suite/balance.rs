@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use zero_axum::{Config, Io};
 
 use crate::support::client::Client;
 use crate::support::directory::Directory;
@@ -40,6 +41,11 @@ fn app() -> Router {
     Router::new().route("/", get(async move || name().unwrap_or_default()))
 }
 
+/// Shards keep what they have, however long they wait for their cores: who comes to which is looked at here.
+fn config(mode: Mode) -> Config {
+    mode.config().standby(false)
+}
+
 /// Connects so often, and keeps only what the first shard serves.
 fn overrun(server: &Server, attempts: usize) -> Vec<Client> {
     let mut kept = Vec::new();
@@ -62,7 +68,7 @@ mod cases {
     use super::*;
 
     pub(super) fn one_shard_cannot_be_overrun(mode: Mode) {
-        let server = mode.serve(app());
+        let server = mode.serve_with(config(mode), app());
         let kept = overrun(&server, 200);
         assert!(kept.len() < 40, "{} of 200 came to one shard", kept.len());
         assert!(server.stats().connections_given > 0);
@@ -78,7 +84,7 @@ mod cases {
     }
 
     pub(super) fn every_place_is_of_use(mode: Mode) {
-        let config = mode.config().connections_max(40).keep_alive_timeout(None);
+        let config = config(mode).connections_max(40).keep_alive_timeout(None);
         let server = mode.serve_with(config, app());
         // None of them is idle, so that none is let go: half a request is behind the first.
         let mut clients: Vec<Client> = Vec::new();
@@ -93,7 +99,7 @@ mod cases {
 
     pub(super) fn who_waits_gets_a_place_of_another_shard(mode: Mode) {
         let busy = get(std::future::pending::<()>);
-        let config = mode.config().connections_max(40);
+        let config = config(mode).connections_max(40);
         let server = mode.serve_with(config, app().route("/busy", busy));
         let (mut zeros, mut ones) = (Vec::new(), Vec::new());
         for _ in 0..40 {
@@ -132,7 +138,7 @@ mod cases {
             begins.store(true, Ordering::Relaxed);
             let _ = held.lock().unwrap().recv();
         };
-        let server = mode.serve(app().route("/hold", get(hold)));
+        let server = mode.serve_with(config(mode), app().route("/hold", get(hold)));
         // One shard has many and the other one, so that what comes to the first is better the other's.
         let mut all: Vec<Client> = (0..60).map(|_| server.connect()).collect();
         let mut last = None;
@@ -166,7 +172,7 @@ mod cases {
     }
 
     pub(super) fn without_balance_it_can(mode: Mode) {
-        let server = mode.serve_with(mode.config().balance(false), app());
+        let server = mode.serve_with(config(mode).balance(false), app());
         let kept = overrun(&server, 200);
         assert!(kept.len() > 60, "{} of 200 came to one shard", kept.len());
         assert_eq!(server.stats().connections_given, 0);
@@ -175,7 +181,7 @@ mod cases {
     pub(super) fn connections_of_a_shared_queue_are_spread(mode: Mode) {
         let directory = Directory::new();
         let path = directory.path().join("socket");
-        let mut io = mode.io();
+        let mut io = Io::new(config(mode)).unwrap();
         io.http_listen_unix(&path).unwrap();
         io.http_listen(crate::support::loopback()).unwrap();
         let server = mode.serve_io(io, app());
@@ -191,7 +197,7 @@ mod cases {
 
     pub(super) fn who_comes_while_the_server_ends_is_answered(mode: Mode) {
         for _ in 0..20 {
-            let server = mode.serve(app());
+            let server = mode.serve_with(config(mode), app());
             // One shard has many, so that whoever comes to it is on the way to the other.
             let _kept = overrun(&server, 16);
             let mut late: Vec<Client> = (0..30).map(|_| server.connect()).collect();

@@ -1,31 +1,24 @@
-//! Fresh connections on their way from the shard that accepted them to one that has fewer.
+//! Connections on their way from one shard to another.
 //!
 //! The kernel spreads connections over listening sockets by a hash of their addresses, and where shards
 //! share one queue by who is awake: few connections, or long-lived ones, may all come to one shard. What
 //! a shard has is one number that all may read; who has clearly more than the least of them hands what it
-//! accepts over, before a byte of it is read.
+//! accepts over, before a byte of it is read. Later a connection moves between two of its requests, when its
+//! shard has not the time for it.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::handshake::Flag;
+use super::inbox::Inbox;
+use super::roster::Roster;
 
-/// A connection that its shard has accepted and not looked at.
-pub(crate) struct Arrival {
-    /// Which listener it came to, by position: every shard has the same ones.
-    pub(crate) listener: u32,
-    pub(crate) socket: OwnedFd,
-}
-
-/// One shard's door for those who were accepted elsewhere.
+/// What others may see of a shard's door, and its bell.
 pub(crate) struct Arrivals {
     /// Connections that the shard has, and those on their way to it.
     load: AtomicUsize,
-    /// `None` once nobody is taken in any more. Taken once for each connection that moves.
-    queue: Mutex<Option<VecDeque<Arrival>>>,
-    /// There are some.
+    /// Some have come.
     knock: Flag,
     /// Since when, on the clock of [`process_ns`](crate::time::process_ns): each shard has one of its own, too.
     knocked_ns: AtomicU64,
@@ -35,7 +28,6 @@ impl Arrivals {
     pub(crate) fn new() -> Self {
         Arrivals {
             load: AtomicUsize::new(0),
-            queue: Mutex::new(Some(VecDeque::new())),
             knock: Flag::new(),
             knocked_ns: AtomicU64::new(0),
         }
@@ -62,20 +54,14 @@ impl Arrivals {
         self.knock.is_raised() && now_ns.saturating_sub(knocked_ns) > DEAF_NS
     }
 
-    /// Leaves a connection to this shard. `Ok(true)` if it has to be told; the connection comes back when
-    /// the shard takes none in.
-    pub(crate) fn push(&self, arrival: Arrival, now_ns: u64) -> Result<bool, Arrival> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = queue.as_mut() else {
-            return Err(arrival);
-        };
-        queue.push_back(arrival);
+    /// One more is on its way. Returns whether the shard has to be told.
+    fn knock(&self, now_ns: u64) -> bool {
         self.load.fetch_add(1, Ordering::Relaxed);
         let is_first = self.knock.raise();
         if is_first {
             self.knocked_ns.store(now_ns, Ordering::Relaxed);
         }
-        Ok(is_first)
+        is_first
     }
 
     /// Whether somebody may have come.
@@ -83,19 +69,131 @@ impl Arrivals {
     pub(crate) fn is_knocked(&self) -> bool {
         self.knock.is_raised()
     }
+}
+
+/// One shard's door for those who come from other shards; `T` is what comes.
+pub(crate) struct Door<T> {
+    inbox: Arc<Inbox>,
+    /// `None` once nobody is taken in any more. Taken once for each connection that moves.
+    queue: Mutex<Option<VecDeque<T>>>,
+}
+
+impl<T> Door<T> {
+    fn new(inbox: Arc<Inbox>) -> Self {
+        Door {
+            inbox,
+            queue: Mutex::new(Some(VecDeque::new())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// Whether the shard is held up, see [`Arrivals::is_deaf`]; the clock is only read if somebody waits.
+    #[inline]
+    pub(crate) fn is_deaf(&self, now_ns: impl FnOnce() -> u64) -> bool {
+        let arrivals = self.inbox.arrivals();
+        arrivals.is_knocked() && arrivals.is_deaf(now_ns())
+    }
+
+    /// Leaves a connection to this shard, and tells it; the connection comes back when it takes none in.
+    pub(crate) fn push(&self, arrival: T, now_ns: u64) -> Result<(), T> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_mut() else {
+            return Err(arrival);
+        };
+        queue.push_back(arrival);
+        if self.inbox.arrivals().knock(now_ns) {
+            self.inbox.wakeup().wake();
+        }
+        Ok(())
+    }
 
     /// Takes those in who have come.
-    pub(crate) fn take(&self) -> VecDeque<Arrival> {
+    pub(crate) fn take(&self) -> VecDeque<T> {
         // Lowered first: who comes from now on knocks again.
-        self.knock.lower();
+        self.inbox.arrivals().knock.lower();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes nobody in from now on; those who have come are returned.
-    pub(crate) fn close(&self) -> VecDeque<Arrival> {
+    pub(crate) fn close(&self) -> VecDeque<T> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.take().unwrap_or_default()
+    }
+}
+
+/// The shards of a server, as one of them sees them.
+pub(crate) struct Neighbours<T> {
+    own: usize,
+    /// By shard, this one's included; none where shards keep what they have.
+    doors: Arc<[Door<T>]>,
+    roster: Arc<Roster>,
+}
+
+impl<T> Neighbours<T> {
+    /// What a shard sees that is alone, or keeps to itself.
+    pub(crate) fn none() -> Self {
+        Neighbours {
+            own: 0,
+            doors: Arc::new([]),
+            roster: Arc::new(Roster::new(0)),
+        }
+    }
+
+    /// What each shard sees, by the inboxes of all.
+    pub(crate) fn of(inboxes: &[Arc<Inbox>]) -> Vec<Self> {
+        let doors: Arc<[Door<T>]> = inboxes.iter().cloned().map(Door::new).collect();
+        let roster = Arc::new(Roster::new(doors.len()));
+        let sees = |own| Neighbours {
+            own,
+            doors: doors.clone(),
+            roster: roster.clone(),
+        };
+        (0..doors.len()).map(sees).collect()
+    }
+
+    /// Whether there is anybody else.
+    #[inline]
+    pub(crate) fn are_there(&self) -> bool {
+        self.doors.len() > 1
+    }
+
+    /// The shard's own number.
+    #[inline]
+    pub(crate) fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Its own door, where there are others to come to it.
+    #[inline]
+    pub(crate) fn own_door(&self) -> Option<&Door<T>> {
+        self.doors.get(self.own)
+    }
+
+    #[inline]
+    pub(crate) fn door(&self, shard: usize) -> &Door<T> {
+        &self.doors[shard]
+    }
+
+    /// The others, by number.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (usize, &Door<T>)> {
+        let all = self.doors.iter().enumerate();
+        all.filter(|(index, _)| *index != self.own)
+    }
+
+    #[inline]
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Whether this shard is on duty.
+    #[inline]
+    pub(crate) fn is_on_duty(&self) -> bool {
+        self.roster.is_on_duty(self.own)
     }
 }
 
@@ -128,13 +226,13 @@ pub(crate) fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::crowd::Crowd;
+    use crate::sys::EventFd;
 
-    fn arrival() -> Arrival {
-        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Arrival {
-            listener: 3,
-            socket: socket.into(),
-        }
+    fn doors(shards: usize) -> Vec<Neighbours<u32>> {
+        let crowd = Crowd::new(shards, 1, 1);
+        let inbox = |_| Inbox::new(1, Arc::new(EventFd::new().unwrap()), crowd.clone());
+        Neighbours::of(&(0..shards).map(inbox).collect::<Vec<_>>())
     }
 
     #[test]
@@ -158,16 +256,17 @@ mod tests {
 
     #[test]
     fn who_does_not_look_for_a_while_is_held_up() {
-        let arrivals = Arrivals::new();
-        assert!(!arrivals.is_deaf(u64::MAX));
-        arrivals.push(arrival(), 500).ok().unwrap();
-        arrivals.push(arrival(), 600 + DEAF_NS).ok().unwrap();
-        assert!(!arrivals.is_deaf(500 + DEAF_NS));
-        assert!(arrivals.is_deaf(501 + DEAF_NS));
-        arrivals.take();
-        assert!(!arrivals.is_deaf(501 + DEAF_NS));
-        arrivals.push(arrival(), 501 + DEAF_NS).ok().unwrap();
-        assert!(!arrivals.is_deaf(502 + DEAF_NS));
+        let shards = doors(1);
+        let door = shards[0].door(0);
+        assert!(!door.is_deaf(|| u64::MAX));
+        door.push(1, 500).unwrap();
+        door.push(2, 600 + DEAF_NS).unwrap();
+        assert!(!door.is_deaf(|| 500 + DEAF_NS));
+        assert!(door.is_deaf(|| 501 + DEAF_NS));
+        door.take();
+        assert!(!door.is_deaf(|| 501 + DEAF_NS));
+        door.push(3, 501 + DEAF_NS).unwrap();
+        assert!(!door.is_deaf(|| 502 + DEAF_NS));
     }
 
     #[test]
@@ -185,33 +284,49 @@ mod tests {
 
     #[test]
     fn who_comes_knocks_once_and_is_counted() {
-        let arrivals = Arrivals::new();
+        let shards = doors(2);
+        let door = shards[0].door(1);
+        let arrivals = door.inbox().arrivals();
         arrivals.set_load(10);
-        assert!(arrivals.push(arrival(), 0).ok().unwrap());
-        assert!(!arrivals.push(arrival(), 0).ok().unwrap());
-        assert_eq!((arrivals.load(), arrivals.is_knocked()), (12, true));
-        assert_eq!(arrivals.take().len(), 2);
+        assert!(arrivals.knock(0));
+        assert!(!arrivals.knock(0));
+        door.push(5, 0).unwrap();
+        assert_eq!((arrivals.load(), arrivals.is_knocked()), (13, true));
+        assert!(!door.inbox().is_empty());
+        assert_eq!(shards[1].own_door().unwrap().take(), [5]);
         assert!(!arrivals.is_knocked());
-        assert!(arrivals.push(arrival(), 0).ok().unwrap());
+        assert!(arrivals.knock(0));
+    }
+
+    #[test]
+    fn each_sees_the_others() {
+        let shards = doors(3);
+        let others = |own: usize| shards[own].others().map(|(index, _)| index);
+        assert_eq!(others(1).collect::<Vec<_>>(), [0, 2]);
+        assert!(shards[1].are_there() && !doors(1)[0].are_there());
+        assert!(Neighbours::<u32>::none().own_door().is_none());
+        assert!(shards[2].roster().stand_by(2, 0));
+        assert!(shards[1].is_on_duty() && !shards[2].is_on_duty());
     }
 
     #[test]
     fn nobody_is_lost_when_the_door_closes() {
-        let arrivals = Arrivals::new();
+        let shards = doors(1);
+        let door = shards[0].door(0);
         let (came, refused) = std::thread::scope(|scope| {
             let giver = scope.spawn(|| {
-                let pushed = (0..1000).map(|_| arrivals.push(arrival(), 0));
+                let pushed = (0..1000).map(|number| door.push(number, 0));
                 pushed.filter(Result::is_err).count()
             });
             let mut came = 0;
             while came < 100 && !giver.is_finished() {
-                came += arrivals.take().len();
+                came += door.take().len();
             }
-            came += arrivals.close().len();
+            came += door.close().len();
             (came, giver.join().unwrap())
         });
         assert_eq!(came + refused, 1000);
-        assert_eq!(arrivals.push(arrival(), 0).err().unwrap().listener, 3);
-        assert!(arrivals.take().is_empty());
+        assert_eq!(door.push(7, 0), Err(7));
+        assert!(door.take().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::task::Wake;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::arrivals::{Arrival, Arrivals};
+use super::arrivals::Arrivals;
 use super::crowd::Crowd;
 use super::handshake::{Bell, Flag, Wakeup};
 use crate::slots::Key;
@@ -27,7 +27,7 @@ pub(crate) struct Inbox {
     /// A place in use elsewhere has become free.
     places: Flag,
     wakeup: Wakeup<Arc<EventFd>>,
-    /// Connections that other shards have accepted for this one.
+    /// What others see of its door.
     arrivals: Arrivals,
     /// How far tasks may get ahead of the shard with a response, whatever they were told before.
     window_bytes: AtomicUsize,
@@ -71,14 +71,6 @@ impl Inbox {
     #[inline]
     pub(crate) fn arrivals(&self) -> &Arrivals {
         &self.arrivals
-    }
-
-    /// Leaves a connection that was accepted elsewhere to this shard; it comes back if that takes none in.
-    pub(crate) fn hand_over(&self, arrival: Arrival, now_ns: u64) -> Result<(), Arrival> {
-        if self.arrivals.push(arrival, now_ns)? {
-            self.wakeup.wake();
-        }
-        Ok(())
     }
 
     /// The next connection that something was said of.

@@ -5,7 +5,8 @@
 //! * [`handshake`]: the four protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".
 //! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
-//! * [`arrivals`]: fresh connections on their way to a shard that has fewer.
+//! * [`arrivals`]: connections on their way from one shard to another.
+//! * [`roster`]: which shards are on duty, and what each says of its time.
 //! * [`peers`]: how many connections each peer has.
 //! * [`place`]: connections that a shard let go and still counts.
 //! * [`crowd`]: how many handlers are away from their shards, and whether they lack cores.
@@ -22,4 +23,5 @@ pub(crate) mod peers;
 pub(crate) mod place;
 pub(crate) mod reply;
 pub(crate) mod request_body;
+pub(crate) mod roster;
 pub(crate) mod turns;

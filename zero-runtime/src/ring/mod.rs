@@ -13,9 +13,10 @@ use bytes::BytesMut;
 use socket2::{SockAddr, SockRef};
 
 use crate::addr::PeerCred;
+use crate::cpus::CoreTicks;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
-use crate::time::Now;
+use crate::time::{CoreTimes, Now, process_ns};
 
 /// Which of a shard's listeners, by position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,9 +105,19 @@ pub trait Ring {
     /// The present instant on this ring's clock.
     fn now(&self) -> Now;
 
-    /// Nanoseconds that this thread was ready to run and had no core, where that can be told; a system call.
-    fn core_waits_ns(&mut self) -> u64 {
-        0
+    /// The present instant on a clock that is alike for all rings of the process, in nanoseconds.
+    fn common_ns(&self) -> u64 {
+        process_ns()
+    }
+
+    /// What this thread has done with its core, where that can be told; a system call.
+    fn core_times(&mut self) -> CoreTimes {
+        CoreTimes::default()
+    }
+
+    /// What all cores of the process have done, where that can be told; some 30 us.
+    fn core_ticks(&mut self) -> Option<CoreTicks> {
+        None
     }
 
     /// Accepts until told otherwise.
@@ -157,13 +168,8 @@ pub trait Ring {
     /// # Errors
     /// When there is no descriptor to give; the socket is closed then.
     fn release(&mut self, socket: Self::Socket) -> io::Result<OwnedFd>;
-    /// Takes a connected socket that another ring has released.
-    ///
-    /// # Errors
-    /// Where sockets are no descriptors.
-    fn adopt(&mut self, _socket: OwnedFd) -> io::Result<Self::Socket> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    /// The socket goes to another ring of the same kind. Nothing may be in flight on it.
+    fn part_with(&mut self, _socket: &Self::Socket) {}
     /// Bytes the peer has not acknowledged, where that can be told.
     fn unacknowledged_bytes(&self, _socket: &Self::Socket) -> Option<u32> {
         None

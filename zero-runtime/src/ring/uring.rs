@@ -27,13 +27,14 @@ use super::user_data::{Kind, OpName};
 use super::{Completion, ListenerId, Ring, Wait};
 use crate::addr::PeerCred;
 use crate::config::Toggle;
+use crate::cpus::{self, CoreTicks};
 use crate::error::Refusal;
 use crate::pool::region::Backing;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::stats::ShardCounters;
 use crate::sys::{self, EventFd};
-use crate::time::{Clock, CoreWaits, Now};
+use crate::time::{Clock, CoreAccount, CoreTimes, Now};
 
 /// Submissions queued between two enters; more wait in memory.
 const SQ_ENTRIES: u32 = 512;
@@ -173,7 +174,7 @@ pub struct Uring {
     /// Its time, which the kernel reads when the alarm is submitted.
     alarm_time: Box<Timespec>,
     clock: Clock,
-    core_waits: CoreWaits,
+    core_account: CoreAccount,
     counters: Arc<ShardCounters>,
 }
 
@@ -228,7 +229,7 @@ impl Uring {
             alarm_at_ns: None,
             alarm_time: Box::new(Timespec::new()),
             clock: Clock::new(),
-            core_waits: CoreWaits::default(),
+            core_account: CoreAccount::default(),
             counters: config.counters,
         };
         uring.arm_wakeup();
@@ -543,8 +544,12 @@ impl Ring for Uring {
         self.clock.now()
     }
 
-    fn core_waits_ns(&mut self) -> u64 {
-        self.core_waits.read_ns()
+    fn core_times(&mut self) -> CoreTimes {
+        self.core_account.read()
+    }
+
+    fn core_ticks(&mut self) -> Option<CoreTicks> {
+        cpus::read_ticks()
     }
 
     fn arm_accept(&mut self, listener: ListenerId) {
@@ -687,10 +692,6 @@ impl Ring for Uring {
     }
 
     fn release(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
-        Ok(socket)
-    }
-
-    fn adopt(&mut self, socket: OwnedFd) -> io::Result<OwnedFd> {
         Ok(socket)
     }
 

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod one_core;
 mod per_core;
+#[cfg(test)]
+mod standby;
 mod sync;
 mod tower;
 

@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 
 use super::Shard;
 use super::conn::{Conn, NEVER, ReadWait};
+use super::moving::Moved;
 use crate::addr::{EndpointId, LocalAddr, UNSPECIFIED};
-use crate::bridge::arrivals::{self, Arrival};
-use crate::bridge::inbox::{ConnSignal, Inbox};
+use crate::bridge::arrivals::{self, Door};
+use crate::bridge::inbox::ConnSignal;
 use crate::bridge::peers::Ticket;
 use crate::lifecycle::Phase;
 use crate::ring::{ListenerId, Ring};
 use crate::service::{ConnInfo, HttpService, Made, MakeFuture, MakeHttpService};
 use crate::slots::Key;
 use crate::tap::Tap;
-use crate::time::process_ns;
 use crate::worker::Spawn;
 
 /// How long accepting pauses when descriptors or memory have run out.
@@ -31,20 +31,28 @@ struct Listener {
     closed: bool,
 }
 
+/// A connection that a shard is to have: from its listener, or from another shard.
+pub(crate) enum Arrival<K, S> {
+    /// Accepted, and not looked at. Every shard has the same listeners.
+    Fresh(ListenerId, K),
+    /// Between two requests.
+    Moved(K, Box<Moved<S>>),
+}
+
 /// The shard's listening sockets, as far as they are its business.
-pub(super) struct Listeners<K> {
+pub(super) struct Listeners<K, S> {
     all: Vec<Listener>,
     /// When to try again after a failure.
     retry_at_ns: u64,
-    /// Accepted, but there is no slot yet.
-    waiting: VecDeque<(ListenerId, K)>,
+    /// There is no slot yet for these.
+    waiting: VecDeque<Arrival<K, S>>,
     /// Accepting has ended until a slot is free.
     full: bool,
     /// What the application does to each socket.
     tap: Option<Tap>,
 }
 
-impl<K> Listeners<K> {
+impl<K, S> Listeners<K, S> {
     pub(super) fn new(local_addrs: Vec<LocalAddr>, tap: Option<Tap>) -> Self {
         let listener = |local_addr| Listener {
             local_addr,
@@ -132,42 +140,47 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Opens a connection here, or on a shard that has fewer.
     fn settle_in(&mut self, listener: ListenerId, socket: R::Socket) {
+        let arrival = Arrival::Fresh(listener, socket);
         match self.less_loaded() {
-            None => self.admit(listener, socket),
-            Some(neighbour) => self.hand_to(neighbour, listener, socket),
+            None => self.admit(arrival),
+            Some(neighbour) => self.hand_to(neighbour, arrival),
         }
         self.tell_load();
     }
 
     /// The shard that should have what is accepted here, if it is another one.
-    fn less_loaded(&self) -> Option<Arc<Inbox>> {
-        if self.neighbours.len() < 2 || self.phase != Phase::Running {
+    fn less_loaded(&self) -> Option<usize> {
+        if !self.neighbours.are_there() || self.phase != Phase::Running {
             return None;
         }
-        let others = self.neighbours.iter().enumerate().filter(|(_, inbox)| {
-            let arrivals = inbox.arrivals();
-            let is_deaf = arrivals.is_knocked() && arrivals.is_deaf(process_ns());
-            !is_deaf && !Arc::ptr_eq(inbox, &self.inbox)
-        });
-        let loads = others.map(|(index, inbox)| (index, inbox.arrivals().load()));
         let most = self.limits.connections_max;
-        let to = arrivals::choose(self.places_taken(), most, loads)?;
-        Some(self.neighbours[to].clone())
+        let own = match self.neighbours.is_on_duty() {
+            true => self.places_taken(),
+            false => most,
+        };
+        let loads = |on_duty: bool| {
+            let is_asked = move |index| self.neighbours.roster().is_on_duty(index) == on_duty;
+            let is_deaf = |door: &Door<_>| door.is_deaf(|| self.ring.common_ns());
+            let others = self.neighbours.others();
+            let others = others.filter(move |(index, door)| is_asked(*index) && !is_deaf(door));
+            others.map(|(index, door)| (index, door.inbox().arrivals().load()))
+        };
+        let to = arrivals::choose(own, most, loads(true));
+        match self.is_full() {
+            // Places are the server's: those of shards that stand by are the last.
+            true => to.or_else(|| arrivals::choose(own, most, loads(false))),
+            false => to,
+        }
     }
 
-    fn hand_to(&mut self, neighbour: Arc<Inbox>, listener: ListenerId, socket: R::Socket) {
-        let socket = match self.ring.release(socket) {
-            Ok(socket) => socket,
-            Err(error) => return tracing::debug!(%error, "a connection could not be handed over"),
-        };
-        let arrival = Arrival {
-            listener: listener.0,
-            socket,
-        };
-        match neighbour.hand_over(arrival, process_ns()) {
+    fn hand_to(&mut self, neighbour: usize, arrival: Arrival<R::Socket, M::Service>) {
+        let (Arrival::Fresh(_, socket) | Arrival::Moved(socket, _)) = &arrival;
+        self.ring.part_with(socket);
+        let door = self.neighbours.door(neighbour);
+        match door.push(arrival, self.ring.common_ns()) {
             Ok(()) => self.counters.connections_given.increment(),
             // It is about to end, as this one will be told.
-            Err(arrival) => self.take_in(arrival),
+            Err(arrival) => self.admit(arrival),
         }
     }
 
@@ -178,8 +191,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             let Some(neighbour) = self.less_loaded() else {
                 break;
             };
-            if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
-                self.hand_to(neighbour, listener, socket);
+            if let Some(arrival) = self.listeners.waiting.pop_front() {
+                self.hand_to(neighbour, arrival);
             }
         }
         self.tell_load();
@@ -193,7 +206,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Whether nobody is accepted until there is a place, which may be another shard's.
     pub(super) fn awaits_place(&self) -> bool {
-        self.listeners.full && self.neighbours.len() > 1 && self.phase == Phase::Running
+        self.listeners.full && self.neighbours.are_there() && self.phase == Phase::Running
     }
 
     /// Tells the other shards how many connections this one has.
@@ -203,34 +216,31 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.inbox.arrivals().set_load(taken);
     }
 
-    /// Takes connections in that other shards have accepted.
+    /// Takes connections in that come from other shards.
     #[cold]
     pub(super) fn take_arrivals(&mut self) {
-        let came = self.inbox.arrivals().take();
-        came.into_iter().for_each(|arrival| self.take_in(arrival));
+        let came = self.neighbours.own_door().map(Door::take);
+        came.into_iter()
+            .flatten()
+            .for_each(|arrival| self.admit(arrival));
         self.tell_load();
     }
 
     /// Takes the last of them in.
     pub(super) fn close_arrivals(&mut self) {
-        let came = self.inbox.arrivals().close();
-        came.into_iter().for_each(|arrival| self.take_in(arrival));
-    }
-
-    fn take_in(&mut self, arrival: Arrival) {
-        match self.ring.adopt(arrival.socket) {
-            Ok(socket) => self.admit(ListenerId(arrival.listener), socket),
-            Err(error) => tracing::debug!(%error, "a connection could not be taken in"),
-        }
+        let came = self.neighbours.own_door().map(Door::close);
+        came.into_iter()
+            .flatten()
+            .for_each(|arrival| self.admit(arrival));
     }
 
     /// Opens a connection, or lets it wait for a slot.
-    fn admit(&mut self, listener: ListenerId, socket: R::Socket) {
+    pub(super) fn admit(&mut self, arrival: Arrival<R::Socket, M::Service>) {
         if self.phase == Phase::Terminating {
-            return self.ring.close(socket);
+            return self.turn_away(arrival);
         }
         if self.is_full() {
-            self.listeners.waiting.push_back((listener, socket));
+            self.listeners.waiting.push_back(arrival);
             // Which connections of a raw shard are idle only its protocol knows: none is let go for another.
             if !M::Service::IS_RAW {
                 self.load.place_is_wanted(self.now.mono_ns);
@@ -241,7 +251,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             return;
         }
-        self.open(listener, socket);
+        self.seat(arrival);
+    }
+
+    fn seat(&mut self, arrival: Arrival<R::Socket, M::Service>) {
+        match arrival {
+            Arrival::Fresh(listener, socket) => self.open(listener, socket),
+            Arrival::Moved(socket, moved) => self.welcome(socket, *moved),
+        }
     }
 
     /// Arms, ends or closes the listeners as the shard's state wants it.
@@ -282,7 +299,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 }
                 let id = ListenerId(index as u32);
                 match self.ring.accept_waiting(id) {
-                    Some(socket) => self.admit(id, socket),
+                    Some(socket) => self.admit(Arrival::Fresh(id, socket)),
                     None => break,
                 }
             }
@@ -317,8 +334,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.is_full() {
             return;
         }
-        if let Some((listener, socket)) = self.listeners.waiting.pop_front() {
-            self.open(listener, socket);
+        if let Some(arrival) = self.listeners.waiting.pop_front() {
+            self.seat(arrival);
         } else if self.listeners.full {
             self.listeners.full = false;
             self.steer_accept();
@@ -335,8 +352,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Closes those who wait for a slot.
     pub(super) fn turn_away_waiting(&mut self) {
-        for (_, socket) in self.listeners.waiting.drain(..) {
-            self.ring.close(socket);
+        while let Some(arrival) = self.listeners.waiting.pop_front() {
+            self.turn_away(arrival);
         }
     }
 

@@ -201,7 +201,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             until_ns => until_ns,
         };
         if self.preemption.is_due(started_ns) {
-            let waited_ns = self.ring.core_waits_ns();
+            let waited_ns = self.ring.core_times().waited_ns;
             // Behind the reading: what was waited before it excuses nothing, so it must not count either.
             started_ns = self.ring.now().mono_ns;
             self.preemption.look(started_ns, waited_ns);
@@ -217,7 +217,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     #[cold]
     fn note_long_poll(&mut self, class: ClassId, ns: u64, now_ns: u64) {
-        let waited_ns = self.ring.core_waits_ns();
+        let waited_ns = self.ring.core_times().waited_ns;
         let most_ns = self.limits.inline_poll_max_ns;
         if self.preemption.excuses(ns, most_ns, now_ns, waited_ns) {
             self.counters.polls_excused.add(1);

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
-use super::conn::{Carry, Destination, Incoming, NEVER, ReadWait, Recv, State};
+use super::conn::{Carry, Conn, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::config::Disconnect;
 use crate::lifecycle::Phase;
@@ -168,6 +168,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn hand_over(&mut self, key: Key) {
+        let is_moving = |conn: &mut Conn<R::Socket, M::Service>| {
+            matches!(conn.destination, Some(Destination::Shard))
+        };
+        if self.conns.get_mut(key).is_some_and(is_moving) {
+            return self.hand_to_shard(key);
+        }
         let Some(conn) = self.conns.remove(key) else {
             return;
         };
@@ -189,7 +195,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             (Some(Destination::Upgrade(sender)), Ok(upgraded)) => drop(sender.send(upgraded)),
             (Some(Destination::Http2), Ok(upgraded)) => self.serve_http2(conn.service, upgraded),
             (_, Err(error)) => tracing::debug!(%error, "a connection could not be handed over"),
-            (None, Ok(_)) => {}
+            (Some(Destination::Shard) | None, Ok(_)) => {}
         }
     }
 
@@ -239,7 +245,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         self.phase = phase;
-        self.close_arrivals();
         self.steer_accept();
         if phase == Phase::Terminating {
             self.turn_away_waiting();
@@ -251,6 +256,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 Phase::Terminating => self.terminate(key),
             }
         }
+        // They have come as the server still ran: each has a moment to ask.
+        self.close_arrivals();
     }
 
     /// A connection between requests closes; one with a request closes behind its response; one

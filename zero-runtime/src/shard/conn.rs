@@ -133,6 +133,8 @@ pub(super) enum Destination {
     Upgrade(UpgradeSender),
     /// An HTTP/2 server.
     Http2,
+    /// Another shard, or this one if there is none by then.
+    Shard,
 }
 
 /// The span over which the rate of a body is judged next.

@@ -15,6 +15,7 @@ mod failure;
 mod input;
 mod lend;
 mod local;
+mod moving;
 mod outbox;
 mod output;
 pub(crate) mod raw;
@@ -28,12 +29,15 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+pub(crate) use self::accept::Arrival;
 use self::accept::Listeners;
 use self::conn::{Collected, Conn, Exchange, Incoming, NEVER, Recv, State};
+use self::moving::Moving;
 use self::outbox::Outbox;
 use self::raw::Notes;
 use self::shed::Load;
 use crate::addr::LocalAddr;
+use crate::bridge::arrivals::Neighbours;
 use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::ShardPort;
 use crate::bridge::peers::Peers;
@@ -81,7 +85,7 @@ pub(crate) enum Flow {
 }
 
 /// What a shard is given at its start.
-pub(crate) struct ShardSeed<M: MakeHttpService, X> {
+pub(crate) struct ShardSeed<K, M: MakeHttpService, X> {
     pub(crate) limits: Limits,
     /// Local addresses of the ring's listeners, by [`ListenerId`].
     pub(crate) local_addrs: Vec<LocalAddr>,
@@ -90,8 +94,8 @@ pub(crate) struct ShardSeed<M: MakeHttpService, X> {
     pub(crate) spawn: X,
     pub(crate) ports: Vec<ShardPort<M::Service>>,
     pub(crate) inbox: Arc<Inbox>,
-    /// Those of all shards, this one's included; none where shards keep what they accept.
-    pub(crate) neighbours: Vec<Arc<Inbox>>,
+    /// The server's shards; none where they keep what they accept.
+    pub(crate) neighbours: Neighbours<Arrival<K, M::Service>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     /// Where there is a limit to connections of one peer.
     pub(crate) peers: Option<Arc<Peers>>,
@@ -133,7 +137,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     // First, so that nothing is in flight any more when the rest is dropped.
     ring: R,
     conns: Slots<Conn<R::Socket, M::Service>>,
-    listeners: Listeners<R::Socket>,
+    listeners: Listeners<R::Socket, M::Service>,
     /// What connections hold together, and what they may.
     load: Load,
     make: M,
@@ -181,7 +185,10 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     /// The port that takes the next call.
     next_port: usize,
     inbox: Arc<Inbox>,
-    neighbours: Vec<Arc<Inbox>>,
+    neighbours: Neighbours<Arrival<R::Socket, M::Service>>,
+    moving: Moving,
+    /// Nanoseconds it has spun, which are no work.
+    spun_ns: u64,
     /// Places of connections that have left.
     away: Arc<Away>,
     lifecycle: Arc<Lifecycle>,
@@ -199,7 +206,7 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
 }
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
-    pub(crate) fn new(ring: R, seed: ShardSeed<M, X>) -> Self {
+    pub(crate) fn new(ring: R, seed: ShardSeed<R::Socket, M, X>) -> Self {
         let limits = seed.limits;
         let state_bytes = size_of::<Conn<R::Socket, M::Service>>();
         let service_bytes = size_of::<Option<M::Service>>();
@@ -241,7 +248,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             next_port: 0,
             away: Away::new(seed.inbox.clone()),
             inbox: seed.inbox,
+            moving: Moving::new(limits.standby && Self::can_move(&seed.neighbours)),
             neighbours: seed.neighbours,
+            spun_ns: 0,
             lifecycle: seed.lifecycle,
             peers: seed.peers,
             counters: seed.counters,
@@ -312,6 +321,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.handle_deadlines();
         self.follow_phase();
         self.follow_load();
+        if self.moving.is_due(self.now.mono_ns) {
+            self.look_at_duty();
+        }
         Ok(())
     }
 

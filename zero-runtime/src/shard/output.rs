@@ -227,6 +227,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             Next::Drain | Next::Close => return self.close_after_flush(key),
         }
         let (is_carrying, is_closed) = (!conn.carry.is_empty(), conn.read_closed);
+        if self.moving.are_wanted() && self.move_on(key) {
+            return;
+        }
         if is_carrying {
             self.process_carry(key);
         }

@@ -58,6 +58,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             began_ns = self.ring.now().mono_ns;
             spun = self.spin(began_ns, until_ns.min(self.next_deadline_ns()), waking);
+            self.spun_ns += self.ring.now().mono_ns - began_ns;
         }
         match spun {
             Spun::Found => {

@@ -6,7 +6,11 @@ use super::kernel::{Check, End, Fact, Kernel, Recv, Sock, Weather};
 
 impl Kernel {
     /// A peer connects; `None` when it is refused.
-    pub(super) fn connect(&mut self, listener: usize, peer: u64, gentle: bool) -> Option<usize> {
+    pub(super) fn connect(&mut self, peer: u64, gentle: bool) -> Option<usize> {
+        let listener = match self.listeners.len() {
+            1 => 0,
+            listeners => self.rng.below(listeners as u64) as usize,
+        };
         if self.listeners[listener].closed {
             return None;
         }
@@ -21,6 +25,7 @@ impl Kernel {
         let sock = self.socks.len();
         self.socks.push(Sock {
             key: None,
+            seat: listener,
             peer,
             gentle,
             weather,

@@ -97,6 +97,8 @@ pub(super) struct Weather {
 
 pub(super) struct Sock {
     pub(super) key: Option<Key>,
+    /// Whose ring has it.
+    pub(super) seat: usize,
     pub(super) peer: u64,
     /// Never broken for no reason.
     pub(super) gentle: bool,
@@ -188,6 +190,20 @@ pub(super) enum Check {
     Recv(usize),
     Send(usize),
     Accept(usize),
+}
+
+impl Fact {
+    /// Whose ring hears of it.
+    pub(super) fn seat(&self, kernel: &Kernel) -> usize {
+        match self {
+            // Each has one of its own.
+            Fact::Accepted { listener, .. } => *listener,
+            Fact::Received { sock, .. }
+            | Fact::Readable { sock, .. }
+            | Fact::ReceivedInto { sock, .. }
+            | Fact::Sent { sock, .. } => kernel.socks[*sock].seat,
+        }
+    }
 }
 
 impl Kernel {

@@ -8,7 +8,7 @@
 //! * [`world`], [`run`]: put them together, move the time, and check what is left at the end.
 //! * [`raw`]: the same world around shards whose loop is somebody else's.
 //!
-//! A failure prints the line that replays it. What is not simulated: several shards, preemption
+//! A failure prints the line that replays it. What is not simulated: preemption
 //! inside a step (tasks run between a shard's calls of its ring, never within one), memory orders
 //! (loom's), kernels that lie.
 
@@ -38,7 +38,15 @@ use self::run::{Report, Run};
 /// Runs one seed; says how to replay it if it fails.
 fn simulate(seed: u64) -> Report {
     replayable(seed, "simulation_seeds", || {
-        Run::new(seed, chosen_seed().is_some()).run()
+        Run::new(seed, 1, chosen_seed().is_some()).run()
+    })
+}
+
+/// The same with two shards, or three.
+fn simulate_several(seed: u64) -> Report {
+    replayable(seed, "several_shards", || {
+        let shards = 2 + (seed % 4 == 3) as usize;
+        Run::new(seed, shards, chosen_seed().is_some()).run()
     })
 }
 
@@ -126,6 +134,34 @@ fn simulation_seeds() {
     }
 }
 
+/// What shards do with each other's connections: seeds lead to all of it.
+const WAYS_OF_SHARING: [&str; 4] = [
+    "connections_given",
+    "connections_moved",
+    "standbys",
+    "standby_recalls",
+];
+
+#[test]
+fn several_shards() {
+    if let Some(seed) = chosen_seed() {
+        println!("{:?}", simulate_several(seed));
+        return;
+    }
+    let mut answered = 0;
+    let mut counts = BTreeMap::new();
+    for report in (0..100).map(simulate_several) {
+        answered += report.answered;
+        for (name, count) in report.stats.iter() {
+            *counts.entry(name).or_insert(0) += count;
+        }
+    }
+    assert!(answered > 500, "{answered} answers are hardly any");
+    for way in WAYS_OF_SHARING {
+        assert!(counts[way] > 0, "no seed has any {way}");
+    }
+}
+
 #[test]
 fn simulation_regressions() {
     for (seed, found) in REGRESSIONS {
@@ -138,6 +174,13 @@ fn simulation_regressions() {
 fn replays_are_identical() {
     for seed in (1000..1040).chain(chosen_seed()) {
         assert_eq!(simulate(seed), simulate(seed), "seed {seed}");
+    }
+    for seed in (1000..1020).chain(chosen_seed()) {
+        assert_eq!(
+            simulate_several(seed),
+            simulate_several(seed),
+            "seed {seed}"
+        );
     }
 }
 
@@ -158,6 +201,9 @@ fn simulation_for_a_while() {
         // Shards of which others own the loop have fewer ways of going wrong.
         if seed.is_multiple_of(8) {
             raw::simulate_both(seed);
+        }
+        if seed.is_multiple_of(3) {
+            simulate_several(seed);
         }
         seed += 1;
     }

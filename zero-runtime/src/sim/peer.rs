@@ -76,7 +76,7 @@ impl Peer {
             return Ok(None);
         }
         let Some(sock) = self.sock else {
-            self.sock = kernel.connect(0, self.number, self.script.strict);
+            self.sock = kernel.connect(self.number, self.script.strict);
             // Refused: nobody listens any more.
             self.done = self.sock.is_none();
             if self.done && !moment.draining {

@@ -19,7 +19,7 @@ use super::rng::Rng;
 use super::run::{check_kernel, end_tasks, limits};
 use super::script::Talk;
 use super::spawn::SimSpawn;
-use super::world::{Shared, World};
+use super::world::{Seat, Shared, World};
 use super::{chosen_seed, replayable};
 use crate::message::ZeroResponse;
 use crate::protocol::{ConnId, Opening, ProtocolHandler, Step, Wire};
@@ -56,15 +56,14 @@ impl<P: ProtocolHandler> Run<P> {
         let spawn = SimSpawn::new(rng.fork());
         let shared = Shared {
             spawn: spawn.clone(),
-            inbox: host.inbox.clone(),
-            bell: host.bell.clone(),
+            seats: vec![Seat::new(host.inbox.clone(), host.bell.clone())],
             lifecycle: host.lifecycle.clone(),
         };
         let verbose = chosen_seed().is_some();
         let world = World::new(&mut rng, &host.limits, shared, talk, verbose);
         world.kernel.trace.say(|| format!("{:?}", host.limits));
         let world = Rc::new(RefCell::new(world));
-        let ring = SimRing::new(world.clone(), spawn.clone());
+        let ring = SimRing::new(world.clone(), spawn.clone(), 0);
         let counters = host.counters.clone();
         let handler = handler(&host.limits);
         Run {

@@ -13,10 +13,11 @@ use bytes::BytesMut;
 use super::kernel::{Fact, SimLease};
 use super::spawn::SimSpawn;
 use super::world::World;
+use crate::cpus::CoreTicks;
 use crate::pool::write_buf::WriteBuf;
 use crate::ring::{Completion, ListenerId, Ring, Wait};
 use crate::slots::Key;
-use crate::time::Now;
+use crate::time::{CoreTimes, Now};
 
 /// A connected socket, by its number in the kernel.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ struct ListenerOps {
 
 pub(super) struct SimRing {
     world: Rc<RefCell<World>>,
+    /// Which shard's it is, and which of the kernel's listeners is the only one it has.
+    seat: usize,
     spawn: SimSpawn,
     staged: Vec<Op>,
     reaped: VecDeque<Option<Fact>>,
@@ -73,9 +76,10 @@ pub(super) struct SimRing {
 }
 
 impl SimRing {
-    pub(super) fn new(world: Rc<RefCell<World>>, spawn: SimSpawn) -> Self {
+    pub(super) fn new(world: Rc<RefCell<World>>, spawn: SimSpawn, seat: usize) -> Self {
         SimRing {
             world,
+            seat,
             spawn,
             staged: Vec::new(),
             reaped: VecDeque::new(),
@@ -97,7 +101,9 @@ impl SimRing {
                 "a slot is reused after its socket is closed"
             );
             slot.tenant = Some((key, socket.0));
-            self.world.borrow_mut().kernel.socks[socket.0].key = Some(key);
+            let sock = &mut self.world.borrow_mut().kernel.socks[socket.0];
+            assert!(sock.key.is_none(), "a socket is one ring's at a time");
+            (sock.key, sock.seat) = (Some(key), self.seat);
         }
         slot
     }
@@ -158,15 +164,11 @@ impl SimRing {
     /// Turns a fact into what the shard hears.
     fn complete(&mut self, fact: Fact) -> Completion<Self> {
         match fact {
-            Fact::Accepted {
-                listener,
-                result,
-                more,
-            } => {
+            Fact::Accepted { result, more, .. } => {
                 self.listener.accepting = more;
                 self.world.borrow_mut().kernel.accepted += u64::from(result.is_ok());
                 Completion::Accepted {
-                    listener: ListenerId(listener as u32),
+                    listener: ListenerId(0),
                     result: result.map(SimSocket).map_err(io::Error::from_raw_os_error),
                     more,
                 }
@@ -275,22 +277,34 @@ impl Ring for SimRing {
         }
     }
 
-    fn arm_accept(&mut self, listener: ListenerId) {
+    fn common_ns(&self) -> u64 {
+        self.world.borrow().kernel.now_ns
+    }
+
+    fn core_times(&mut self) -> CoreTimes {
+        self.world.borrow_mut().core_times(self.seat)
+    }
+
+    fn core_ticks(&mut self) -> Option<CoreTicks> {
+        self.world.borrow_mut().core_ticks()
+    }
+
+    fn arm_accept(&mut self, _listener: ListenerId) {
         assert!(!self.listener.closed, "a closed listener accepts nothing");
         assert!(!self.listener.accepting, "accepting is armed once");
         self.listener.accepting = true;
-        self.stage(Op::Accept(listener.0 as usize));
+        self.stage(Op::Accept(self.seat));
     }
 
-    fn cancel_accept(&mut self, listener: ListenerId) {
-        self.stage(Op::CancelAccept(listener.0 as usize));
+    fn cancel_accept(&mut self, _listener: ListenerId) {
+        self.stage(Op::CancelAccept(self.seat));
     }
 
-    fn accept_waiting(&mut self, listener: ListenerId) -> Option<SimSocket> {
+    fn accept_waiting(&mut self, _listener: ListenerId) -> Option<SimSocket> {
         assert!(!self.listener.accepting, "accepting must have ended");
         let mut world = self.world.borrow_mut();
         let kernel = &mut world.kernel;
-        let sock = kernel.listeners[listener.0 as usize].backlog.pop_front()?;
+        let sock = kernel.listeners[self.seat].backlog.pop_front()?;
         kernel.accepted += 1;
         kernel
             .trace
@@ -298,7 +312,7 @@ impl Ring for SimRing {
         Some(SimSocket(sock))
     }
 
-    fn close_listener(&mut self, listener: ListenerId) {
+    fn close_listener(&mut self, _listener: ListenerId) {
         assert!(
             !self.listener.accepting,
             "a listener is closed after accepting has ended"
@@ -307,10 +321,7 @@ impl Ring for SimRing {
             !std::mem::replace(&mut self.listener.closed, true),
             "a listener is closed once"
         );
-        self.world
-            .borrow_mut()
-            .kernel
-            .close_listener(listener.0 as usize);
+        self.world.borrow_mut().kernel.close_listener(self.seat);
     }
 
     fn arm_recv(&mut self, conn: Key, socket: &SimSocket) {
@@ -387,6 +398,18 @@ impl Ring for SimRing {
         self.spawn.interleave();
     }
 
+    fn part_with(&mut self, socket: &SimSocket) {
+        let key = self.world.borrow_mut().kernel.socks[socket.0].key.take();
+        if let Some(slot) = key.and_then(|key| self.tenant(key)) {
+            assert!(
+                !slot.receiving && !slot.sending,
+                "nothing is in flight on a socket that goes elsewhere"
+            );
+            slot.tenant = None;
+        }
+        self.spawn.interleave();
+    }
+
     /// There is no descriptor behind a simulated socket.
     fn release(&mut self, socket: SimSocket) -> io::Result<OwnedFd> {
         self.close(socket);
@@ -412,7 +435,7 @@ impl Ring for SimRing {
 
     fn turn(&mut self, wait: Wait) -> io::Result<()> {
         self.submit();
-        let (facts, woken) = self.world.borrow_mut().turn(wait);
+        let (facts, woken) = self.world.borrow_mut().turn(self.seat, wait);
         self.reaped.extend(facts.into_iter().map(Some));
         if woken {
             self.reaped.push_back(None);
@@ -421,7 +444,7 @@ impl Ring for SimRing {
     }
 
     fn has_news(&mut self) -> bool {
-        !self.reaped.is_empty() || self.world.borrow_mut().glance()
+        !self.reaped.is_empty() || self.world.borrow_mut().glance(self.seat)
     }
 
     fn next_completion(&mut self) -> Option<Completion<Self>> {

@@ -12,7 +12,8 @@ use super::ring::SimRing;
 use super::rng::Rng;
 use super::script::Talk;
 use super::spawn::SimSpawn;
-use super::world::{SECOND_NS, Shared, World};
+use super::world::{SECOND_NS, Seat, Shared, World};
+use crate::bridge::arrivals::Neighbours;
 use crate::bridge::crowd::Crowd;
 use crate::bridge::inbox::Inbox;
 use crate::bridge::link::{self, Link, ShardPort};
@@ -35,67 +36,92 @@ pub(super) struct Report {
     pub(super) stats: Stats,
 }
 
-/// One run: a shard, its world, and what to check when both are over.
+/// One run: shards, their world, and what to check when all are over.
 pub(super) struct Run {
-    shard: Shard<SimRing, SimMake, SimSpawn>,
+    shards: Vec<Shard<SimRing, SimMake, SimSpawn>>,
+    /// Which of them goes on next.
+    order: Rng,
     world: Rc<RefCell<World>>,
     links: Vec<Arc<Link<SimService>>>,
-    counters: Arc<ShardCounters>,
+    counters: Vec<Arc<ShardCounters>>,
     tally: Arc<Tally>,
     crowd: Arc<Crowd>,
     wakeup: Wakeup,
 }
 
 impl Run {
-    pub(super) fn new(seed: u64, verbose: bool) -> Run {
+    /// A run of one shard, or of several that may leave connections to each other.
+    pub(super) fn new(seed: u64, shards: usize, verbose: bool) -> Run {
         let mut rng = Rng::new(seed);
         let mut limits = limits(&mut rng);
         // Apart from the other choices, so that seeds older than this one keep theirs.
         limits.conformance = Rng::new(seed ^ 3).pick(&[Conformance::Strict, Conformance::Hyper]);
-        let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
-        let crowd = Crowd::new(1, 2, Rng::new(seed ^ 4).pick(&[1, 2, 4]));
+        let crowd = Crowd::new(shards, 2, Rng::new(seed ^ 4).pick(&[1, 2, 4]));
         // Some have few buffers, and some places enough to be counted in percent, but not for all.
         limits.buffered_bytes_max = Rng::new(seed ^ 6).pick(&[20_000, 400_000, 1 << 30, 1 << 30]);
         if limits.connections_max == 1000 && Rng::new(seed ^ 7).one_in(4) {
             limits.connections_max = 20;
         }
         limits.wakeup = Rng::new(seed ^ 5).pick(&[Wakeup::Sleep, Wakeup::Adaptive, Wakeup::Spin]);
-        let inbox = Inbox::new(limits.connections_max, bell.clone(), crowd.clone());
+        if shards > 1 && limits.wakeup == Wakeup::Spin {
+            // Who spins for ever lets nobody else go on.
+            limits.wakeup = Wakeup::Adaptive;
+        }
         let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
-        let waker = inbox.clone();
-        lifecycle.on_change(move || waker.wakeup().wake());
+        let seat = |_| {
+            let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
+            let inbox = Inbox::new(limits.connections_max, bell.clone(), crowd.clone());
+            let waker = inbox.clone();
+            lifecycle.on_change(move || waker.wakeup().wake());
+            (inbox, bell)
+        };
+        let seats: Vec<_> = (0..shards).map(seat).collect();
+        let inboxes: Vec<_> = seats.iter().map(|(inbox, _)| inbox.clone()).collect();
         let wakeup = limits.wakeup;
         let spawn = SimSpawn::new(rng.fork());
         let tally = Arc::new(Tally::default());
         let make = SimMake::new(seed, spawn.clone(), tally.clone());
-        let ports = ports(&mut rng, &limits, &inbox, &spawn);
-        let links = ports.iter().map(|port| port.link.clone()).collect();
-        let counters = Arc::new(ShardCounters::default());
+        let ports: Vec<_> = inboxes
+            .iter()
+            .map(|inbox| ports(&mut rng, &limits, inbox, &spawn))
+            .collect();
+        let all_ports = ports.iter().flatten();
+        let links = all_ports.map(|port| port.link.clone()).collect();
         let shared = Shared {
             spawn: spawn.clone(),
-            inbox: inbox.clone(),
-            bell,
+            seats: seats
+                .into_iter()
+                .map(|(inbox, bell)| Seat::new(inbox, bell))
+                .collect(),
             lifecycle: lifecycle.clone(),
         };
         let world = World::new(&mut rng, &limits, shared, Talk::Http, verbose);
         world.kernel.trace.say(|| format!("{limits:?}"));
         let world = Rc::new(RefCell::new(world));
-        let ring = SimRing::new(world.clone(), spawn.clone());
-        let seed = ShardSeed {
-            limits,
-            local_addrs: vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()],
-            tap: None,
-            make,
-            spawn,
-            ports,
-            inbox,
-            neighbours: Vec::new(),
-            lifecycle,
-            peers: None,
-            counters: counters.clone(),
+        let mut counters = Vec::new();
+        let neighbours = Neighbours::of(&inboxes);
+        let parts = inboxes.into_iter().zip(ports).zip(neighbours);
+        let shard = |(index, ((inbox, ports), neighbours))| {
+            counters.push(Arc::new(ShardCounters::default()));
+            let ring = SimRing::new(world.clone(), spawn.clone(), index);
+            let seed = ShardSeed {
+                limits: limits.clone(),
+                local_addrs: vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()],
+                tap: None,
+                make: make.clone(),
+                spawn: spawn.clone(),
+                ports,
+                inbox,
+                neighbours,
+                lifecycle: lifecycle.clone(),
+                peers: None,
+                counters: counters[index].clone(),
+            };
+            Shard::new(ring, seed)
         };
         Run {
-            shard: Shard::new(ring, seed),
+            shards: parts.enumerate().map(shard).collect(),
+            order: Rng::new(seed ^ 8),
             world,
             links,
             counters,
@@ -107,24 +133,35 @@ impl Run {
 
     pub(super) fn run(self) -> Report {
         match self.wakeup {
-            Wakeup::Sleep => self.run_with(Sleeping),
-            Wakeup::Adaptive => self.run_with(Adaptive::new()),
-            Wakeup::Spin => self.run_with(Spinning),
+            Wakeup::Sleep => self.run_with(|| Sleeping),
+            Wakeup::Adaptive => self.run_with(Adaptive::new),
+            Wakeup::Spin => self.run_with(|| Spinning),
         }
     }
 
-    fn run_with(mut self, mut waking: impl Waking) -> Report {
+    fn run_with<W: Waking>(mut self, waking: impl Fn() -> W) -> Report {
         let spawn = self.world.borrow().shared.spawn.clone();
-        while self
-            .shard
-            .step(&mut waking)
-            .expect("a simulated ring never fails")
-            == Flow::Continue
-        {
-            spawn.interleave();
+        let shards = std::mem::take(&mut self.shards).into_iter().enumerate();
+        let mut running: Vec<_> = shards
+            .map(|(seat, shard)| (seat, shard, waking()))
+            .collect();
+        let mut ended = Vec::new();
+        while !running.is_empty() {
+            let at = match running.len() {
+                1 => 0,
+                shards => self.order.below(shards as u64) as usize,
+            };
+            let (seat, shard, waking) = &mut running[at];
+            let flow = shard.step(waking).expect("a simulated ring never fails");
+            match flow {
+                Flow::Continue => spawn.interleave(),
+                Flow::Ended => {
+                    self.world.borrow_mut().end(*seat);
+                    ended.push(running.remove(at));
+                }
+            }
         }
         let Run {
-            shard,
             world,
             links,
             counters,
@@ -132,14 +169,14 @@ impl Run {
             crowd,
             ..
         } = self;
-        drop(shard);
+        drop(ended);
         links.iter().for_each(|link| link.wake());
         let world = Rc::into_inner(world)
             .expect("the ring is gone")
             .into_inner();
         drop(links);
         end_tasks(&spawn, world.kernel.now_ns);
-        let stats = counters.snapshot();
+        let stats = Stats::sum(counters.iter().map(|counters| &**counters));
         check_end(&world, &tally, &stats);
         assert!(crowd.is_empty(), "a handler was not counted out");
         let mut trace = world.kernel.trace;

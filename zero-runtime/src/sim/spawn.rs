@@ -30,6 +30,8 @@ struct Inner {
     tasks: BTreeMap<u64, Entry>,
     next_timer: u64,
     timers: BTreeMap<(u64, u64), Waker>,
+    /// How often tasks have been polled.
+    polls: u64,
     /// How deep tasks are being polled within tasks.
     depth: usize,
     /// Longest time a woken task waits for its worker.
@@ -62,6 +64,7 @@ impl SimSpawn {
             tasks: BTreeMap::new(),
             next_timer: 0,
             timers: BTreeMap::new(),
+            polls: 0,
             depth: 0,
             delay_ns_max,
             trace: Trace::new(),
@@ -158,6 +161,10 @@ impl SimSpawn {
         self.lock().tasks.len()
     }
 
+    pub(super) fn polls(&self) -> u64 {
+        self.lock().polls
+    }
+
     pub(super) fn trace(&self) -> u64 {
         self.lock().trace.hash
     }
@@ -196,6 +203,7 @@ impl Inner {
         let id = self.rng.pick(&ready);
         self.trace.note(&[id, now_ns]);
         self.depth += 1;
+        self.polls += 1;
         let entry = self.tasks.get_mut(&id).expect("it was listed");
         entry.ready_ns = None;
         Some((id, entry.task.take().expect("it was not being polled")))

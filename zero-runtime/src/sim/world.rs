@@ -1,6 +1,6 @@
-//! Everything that is not the shard: the kernel, the peers, the tasks, the clock and the end.
+//! Everything that is not a shard: the kernel, the peers, the tasks, the clock and the end.
 //!
-//! Time moves only while the shard sleeps in its turn or spins, and a little in each turn.
+//! Time moves only while all shards sleep in their turns, or one spins, and a little in each turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use super::rng::Rng;
 use super::script::{self, Act, Mood, Talk};
 use super::spawn::SimSpawn;
 use crate::bridge::inbox::Inbox;
+use crate::cpus::CoreTicks;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::ring::Wait;
 use crate::sys::EventFd;
+use crate::time::CoreTimes;
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
@@ -34,18 +36,68 @@ pub(super) struct World {
     phase_since_ns: u64,
     pub(super) turns: u64,
     idle_turns: u64,
-    /// What a shard that spins has been shown, for its next turn.
-    glanced: Vec<Fact>,
-    /// Glances since its last turn.
-    glances: u32,
 }
 
-/// What the world and its shard both hold.
+/// What the world and its shards both hold.
 pub(super) struct Shared {
     pub(super) spawn: SimSpawn,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) bell: Arc<EventFd>,
+    /// By shard.
+    pub(super) seats: Vec<Seat>,
     pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+/// One shard, as the world sees it.
+pub(super) struct Seat {
+    inbox: Arc<Inbox>,
+    bell: Arc<EventFd>,
+    /// What its ring has not been told yet.
+    arrived: Vec<Fact>,
+    /// Looks for news since its last turn.
+    glances: u32,
+    /// When the sleep ends that it last asked for.
+    until_ns: u64,
+    /// So many times tasks had been polled when it last found nothing to do, if nothing else has happened since.
+    quiet_since: Option<u64>,
+    has_ended: bool,
+    /// What its thread has done, and does at present, in hundredths of its time.
+    times: CoreTimes,
+    doing: (u64, u64),
+    since_ns: u64,
+}
+
+impl Seat {
+    pub(super) fn new(inbox: Arc<Inbox>, bell: Arc<EventFd>) -> Self {
+        Seat {
+            inbox,
+            bell,
+            arrived: Vec::new(),
+            glances: 0,
+            until_ns: 0,
+            quiet_since: None,
+            has_ended: false,
+            times: CoreTimes::default(),
+            doing: (0, 0),
+            since_ns: 0,
+        }
+    }
+}
+
+impl Shared {
+    /// Something has happened: every shard may have something to do.
+    fn wake_up(&mut self) {
+        self.seats
+            .iter_mut()
+            .for_each(|seat| seat.quiet_since = None);
+    }
+
+    /// Whether no shard has anything to do.
+    fn is_quiet(&self) -> bool {
+        let polls = self.spawn.polls();
+        let has_news = |seat: &Seat| !seat.arrived.is_empty() || !seat.inbox.is_empty();
+        let is_quiet = |seat: &Seat| seat.quiet_since == Some(polls) && !has_news(seat);
+        let mut seats = self.seats.iter();
+        seats.all(|seat| seat.has_ended || is_quiet(seat))
+    }
 }
 
 impl World {
@@ -57,7 +109,7 @@ impl World {
         talk: Talk,
         verbose: bool,
     ) -> World {
-        let mut kernel = Kernel::new(rng.fork(), 1);
+        let mut kernel = Kernel::new(rng.fork(), shared.seats.len());
         kernel.trace.verbose = verbose;
         let terminates = rng.one_in(2);
         let crowded = limits.connections_max < 50;
@@ -104,14 +156,12 @@ impl World {
             rng: rng.fork(),
             turns: 0,
             idle_turns: 0,
-            glanced: Vec::new(),
-            glances: 0,
         }
     }
 
-    /// Completions that have come. Sleeps as a kernel would: until one comes, the bell rings, or
-    /// time is up.
-    pub(super) fn turn(&mut self, wait: Wait) -> (Vec<Fact>, bool) {
+    /// Completions that have come for one shard. Sleeps as a kernel would: until one comes, the bell rings,
+    /// or time is up; or until another shard may go on.
+    pub(super) fn turn(&mut self, seat: usize, wait: Wait) -> (Vec<Fact>, bool) {
         let started_ns = self.kernel.now_ns;
         let give_up_ns = match wait {
             Wait::Poll => started_ns,
@@ -119,26 +169,35 @@ impl World {
             Wait::Forever => u64::MAX,
         };
         let mut woken = self.rng.one_in(200);
-        let mut facts = std::mem::take(&mut self.glanced);
-        self.glances = 0;
+        self.shared.seats[seat].glances = 0;
+        self.shared.seats[seat].until_ns = give_up_ns;
         let facts = loop {
             self.let_things_happen();
-            facts.extend(self.kernel.arrived());
-            woken |= self.shared.bell.read().expect("an eventfd can be read") > 0;
+            self.deliver();
+            let own = &mut self.shared.seats[seat];
+            let facts = std::mem::take(&mut own.arrived);
+            woken |= own.bell.read().expect("an eventfd can be read") > 0;
             let now_ns = self.kernel.now_ns;
             if !facts.is_empty() || woken || now_ns >= give_up_ns {
+                self.shared.wake_up();
                 break facts;
             }
             assert!(
-                self.shared.inbox.is_empty(),
+                own.inbox.is_empty(),
                 "the shard sleeps though its inbox is not empty"
             );
-            let next_ns = self.next_ns().min(give_up_ns);
+            own.quiet_since = Some(self.shared.spawn.polls());
+            if !self.shared.is_quiet() {
+                break facts;
+            }
+            let sleeps = self.shared.seats.iter().map(|seat| seat.until_ns);
+            let next_ns = sleeps.fold(self.next_ns(), u64::min);
             assert!(
                 next_ns < u64::MAX,
                 "nothing will ever happen again: {}",
                 self.describe()
             );
+            self.shared.wake_up();
             self.kernel.now_ns = next_ns.max(now_ns);
         };
         self.count_turn(facts.is_empty() && !woken && give_up_ns <= started_ns);
@@ -148,14 +207,63 @@ impl World {
 
     /// Whether completions have come, for a shard that spins. Time passes faster the longer it does;
     /// now and then something else has its core for a while.
-    pub(super) fn glance(&mut self) -> bool {
-        let step_ns = (100_u64 << (self.glances / 16).min(16)).min(1_000_000);
+    pub(super) fn glance(&mut self, seat: usize) -> bool {
+        let glances = &mut self.shared.seats[seat].glances;
+        let step_ns = (100_u64 << (*glances / 16).min(16)).min(1_000_000);
+        *glances += 1;
         let lost_ns = if self.rng.one_in(300) { 400_000 } else { 0 };
-        self.glances += 1;
         self.kernel.now_ns += self.rng.range(step_ns / 2, step_ns) + lost_ns;
         self.let_things_happen();
-        self.glanced.extend(self.kernel.arrived());
-        !self.glanced.is_empty()
+        self.deliver();
+        let may_others_go_on = self.shared.seats.len() > 1 && self.rng.one_in(16);
+        may_others_go_on || !self.shared.seats[seat].arrived.is_empty()
+    }
+
+    /// A shard's loop has ended.
+    pub(super) fn end(&mut self, seat: usize) {
+        let seat = &mut self.shared.seats[seat];
+        (seat.has_ended, seat.until_ns) = (true, u64::MAX);
+    }
+
+    /// Takes completions to whose they are.
+    fn deliver(&mut self) {
+        for fact in self.kernel.arrived() {
+            let seat = fact.seat(&self.kernel);
+            self.shared.seats[seat].arrived.push(fact);
+        }
+    }
+
+    /// What the scheduler says of a shard's thread: for a while this, then that.
+    pub(super) fn core_times(&mut self, seat: usize) -> CoreTimes {
+        let now_ns = self.kernel.now_ns;
+        if self.shared.seats.len() == 1 {
+            return CoreTimes::default();
+        }
+        let seat = &mut self.shared.seats[seat];
+        let (ran, waited) = seat.doing;
+        let ns = now_ns - std::mem::replace(&mut seat.since_ns, now_ns);
+        seat.times.ran_ns += ns * ran / 100;
+        seat.times.waited_ns += ns * waited / 100;
+        if self.rng.one_in(4) {
+            let ran = self.rng.pick(&[0, 20, 45, 100]);
+            seat.doing = (ran, self.rng.pick(&[0, 5, 40]).min(100 - ran));
+        }
+        seat.times
+    }
+
+    /// What the cores are said to do: all of them nothing, or all of them much.
+    pub(super) fn core_ticks(&mut self) -> Option<CoreTicks> {
+        let all = self.kernel.now_ns / 10_000;
+        let idle = if (self.turns / 512).is_multiple_of(2) {
+            0
+        } else {
+            all
+        };
+        Some(CoreTicks {
+            cores: 2,
+            idle,
+            all,
+        })
     }
 
     fn count_turn(&mut self, idle: bool) {
@@ -211,6 +319,7 @@ impl World {
         if !self.moment.draining {
             if self.all_done() || now_ns >= self.drain_at_ns {
                 self.moment.draining = true;
+                self.shared.wake_up();
                 self.phase_since_ns = now_ns;
                 self.drained_at_ns = now_ns;
                 self.kernel.trace.say(|| format!("{now_ns} drain"));
@@ -223,6 +332,7 @@ impl World {
         }
         if !self.moment.terminating && now_ns >= self.terminate_at_ns() {
             self.moment.terminating = true;
+            self.shared.wake_up();
             self.phase_since_ns = now_ns;
             self.kernel.trace.say(|| format!("{now_ns} terminate"));
             self.shared.lifecycle.terminate();

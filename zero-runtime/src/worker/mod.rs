@@ -22,7 +22,7 @@ use crate::message::ResponseHead;
 use crate::preemption::Preemption;
 use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
-use crate::time::CoreWaits;
+use crate::time::CoreAccount;
 
 pub(crate) mod parked;
 mod spinner;
@@ -245,7 +245,7 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
 }
 
 thread_local! {
-    static PREEMPTION: RefCell<(CoreWaits, Preemption)> = RefCell::default();
+    static PREEMPTION: RefCell<(CoreAccount, Preemption)> = RefCell::default();
 }
 
 /// Whether a poll that took more than `short_ns` may have taken less, had the thread not lost its core. It
@@ -253,9 +253,9 @@ thread_local! {
 #[inline]
 fn is_excused(ns: u64, short_ns: u64) -> bool {
     ns > short_ns
-        && PREEMPTION.with_borrow_mut(|(waits, preemption)| {
+        && PREEMPTION.with_borrow_mut(|(account, preemption)| {
             // How often it is looked at is the shard's matter; here every look is one at a doubtful poll.
-            preemption.excuses(ns, short_ns, 0, waits.read_ns())
+            preemption.excuses(ns, short_ns, 0, account.read().waited_ns)
         })
 }
 

@@ -18,6 +18,7 @@ use super::super::conn::{Carry, NEVER};
 use super::super::{Shard, ShardSeed};
 use super::{NoService, NoSpawn};
 use crate::addr::{EndpointId, LocalAddr};
+use crate::bridge::arrivals::Neighbours;
 use crate::bridge::crowd::Crowd;
 use crate::bridge::handshake::Bell;
 use crate::bridge::inbox::Inbox;
@@ -189,7 +190,7 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
             spawn: NoSpawn,
             ports: Vec::new(),
             inbox: inbox.clone(),
-            neighbours: Vec::new(),
+            neighbours: Neighbours::none(),
             lifecycle: seed.lifecycle,
             peers: None,
             counters: seed.counters,
