@@ -20,7 +20,7 @@ use crate::upgrade::hyper_upgrade;
 ///
 /// The response's body may be of any type, so layers outside the `Router` need no boxing.
 /// Implemented for every such service; never by hand. `poll_ready` and `call` happen on a clone
-/// made for the request.
+/// made for the request; a `Router`, to which that makes no difference, is called itself.
 pub trait Application: Clone + Send + 'static {
     /// The response's body.
     type Body: http_body::Body<Data: Buf + Send, Error: Into<BoxError>> + Send + 'static;

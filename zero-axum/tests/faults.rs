@@ -92,6 +92,16 @@ fn idle_connections_do_not_slow_live_ones(mode: Mode) {
     let config = mode.config().connections_max(4096);
     let config = config.head_timeout(None).keep_alive_timeout(None);
     let server = mode.serve_with(config, hello());
+    let mut live = server.connect();
+    let best_time_of_ten = |live: &mut Client| {
+        let mut time_of_ten = || {
+            let began = Instant::now();
+            (0..10).for_each(|_| assert_eq!(live.get("/").status, 200));
+            began.elapsed()
+        };
+        (0..200).map(|_| time_of_ten()).min().unwrap()
+    };
+    let alone = best_time_of_ten(&mut live);
     let mut crowd: Vec<_> = (0..IDLE).map(|_| server.connect()).collect();
     for (nth, idle) in crowd.iter_mut().enumerate() {
         match nth % 3 {
@@ -101,15 +111,12 @@ fn idle_connections_do_not_slow_live_ones(mode: Mode) {
             _ => {}
         }
     }
-    let mut live = server.connect();
-    let mut time_of_ten = || {
-        let began = Instant::now();
-        (0..10).for_each(|_| assert_eq!(live.get("/").status, 200));
-        began.elapsed()
-    };
-    // Less on any machine while it does not stall, unless each request looks at every connection.
-    let best = (0..200).map(|_| time_of_ten()).min().unwrap();
-    assert!(best < Duration::from_millis(20), "{best:?} for ten");
+    // The best of very many is not a stall's. Five times as much is a system call for each of the crowd.
+    let best = best_time_of_ten(&mut live);
+    assert!(
+        best < 5 * alone,
+        "{best:?} for ten, {alone:?} without the crowd"
+    );
     if mode.is_io_uring() {
         let stats = server.stats();
         assert_eq!(stats.connections_open, IDLE as u64 + 1);

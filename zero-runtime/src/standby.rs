@@ -240,7 +240,7 @@ impl Standby {
     }
 }
 
-/// Places run short from 60 % on.
+/// Places run short when more than half of them are taken.
 fn is_crowded(connections: usize, places: usize) -> bool {
     connections > places / 2
 }

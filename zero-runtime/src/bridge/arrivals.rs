@@ -16,8 +16,9 @@ use super::roster::Roster;
 
 /// What others may see of a shard's door, and its bell.
 pub(crate) struct Arrivals {
-    /// Connections that the shard has, and those on their way to it.
-    load: AtomicUsize,
+    /// Connections that the shard has, and those on their way to it, which it has not looked at.
+    has: AtomicUsize,
+    coming: AtomicUsize,
     /// Some have come.
     knock: Flag,
     /// Since when, on the clock of [`process_ns`](crate::time::process_ns): each shard has one of its own, too.
@@ -27,23 +28,29 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     pub(crate) fn new() -> Self {
         Arrivals {
-            load: AtomicUsize::new(0),
+            has: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
             knock: Flag::new(),
             knocked_ns: AtomicU64::new(0),
         }
     }
 
-    /// How many connections the shard has, more or less.
+    /// How many connections the shard has or is to have, more or less.
     #[inline]
     pub(crate) fn load(&self) -> usize {
         // Relaxed, as below: an estimate that publishes nothing.
-        self.load.load(Ordering::Relaxed)
+        self.has.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
     }
 
-    /// The shard says how many it has. Forgets those on their way, which are counted when they come.
+    /// The shard says how many it has.
     #[inline]
     pub(crate) fn set_load(&self, connections: usize) {
-        self.load.store(connections, Ordering::Relaxed);
+        self.has.store(connections, Ordering::Relaxed);
+    }
+
+    /// So many that were on their way have come.
+    fn came(&self, connections: usize) {
+        self.coming.fetch_sub(connections, Ordering::Relaxed);
     }
 
     /// Whether the shard has not looked at who came for so long that something must hold it up.
@@ -56,7 +63,7 @@ impl Arrivals {
 
     /// One more is on its way. Returns whether the shard has to be told.
     fn knock(&self, now_ns: u64) -> bool {
-        self.load.fetch_add(1, Ordering::Relaxed);
+        self.coming.fetch_add(1, Ordering::Relaxed);
         let is_first = self.knock.raise();
         if is_first {
             self.knocked_ns.store(now_ns, Ordering::Relaxed);
@@ -116,13 +123,20 @@ impl<T> Door<T> {
         // Lowered first: who comes from now on knocks again.
         self.inbox.arrivals().knock.lower();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_mut().map(std::mem::take).unwrap_or_default()
+        self.let_in(queue.as_mut().map(std::mem::take))
     }
 
     /// Takes nobody in from now on; those who have come are returned.
     pub(crate) fn close(&self) -> VecDeque<T> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.take().unwrap_or_default()
+        self.let_in(queue.take())
+    }
+
+    /// They were counted as coming by whoever pushed them, with the queue locked.
+    fn let_in(&self, came: Option<VecDeque<T>>) -> VecDeque<T> {
+        let came = came.unwrap_or_default();
+        self.inbox.arrivals().came(came.len());
+        came
     }
 }
 
@@ -296,6 +310,23 @@ mod tests {
         assert_eq!(shards[1].own_door().unwrap().take(), [5]);
         assert!(!arrivals.is_knocked());
         assert!(arrivals.knock(0));
+    }
+
+    #[test]
+    fn who_is_on_the_way_counts_until_taken_in() {
+        let shards = doors(1);
+        let door = shards[0].door(0);
+        door.push(1, 0).unwrap();
+        door.push(2, 0).unwrap();
+        // The shard says what it has, and has not looked.
+        door.inbox().arrivals().set_load(5);
+        assert_eq!(door.inbox().arrivals().load(), 7);
+        assert_eq!(door.take().len(), 2);
+        assert_eq!(door.inbox().arrivals().load(), 5);
+        door.push(3, 0).unwrap();
+        assert_eq!(door.close().len(), 1);
+        assert!(door.push(4, 0).is_err());
+        assert_eq!(door.inbox().arrivals().load(), 5);
     }
 
     #[test]

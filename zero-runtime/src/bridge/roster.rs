@@ -11,6 +11,7 @@ use crate::standby::{LOOK_NS, Share, scaled};
 const SHARDS_MAX: usize = 64;
 /// What a shard told so long ago says nothing any more. One at work tells at every look.
 const STALE_NS: u64 = 3 * LOOK_NS;
+const STALE_MS: u32 = (STALE_NS / 1_000_000) as u32;
 /// After a change the next waits until its consequences show.
 const SETTLING_NS: u64 = scaled(250_000_000);
 /// For so long no shard stands by after one did in vain; doubled each time that happens again.
@@ -49,8 +50,10 @@ impl Roster {
 
     /// What a shard said last, unless that is long ago.
     pub(crate) fn share(&self, shard: usize, now_ns: u64) -> Option<Share> {
-        let (share, told_ns) = unpack(self.told[shard].load(Ordering::Relaxed))?;
-        (now_ns.saturating_sub(told_ns) < STALE_NS).then_some(share)
+        let (share, told_ms) = unpack(self.told[shard].load(Ordering::Relaxed))?;
+        // Milliseconds go round every 49 days; and it may have told since `now_ns` was read.
+        let age_ms = milliseconds(now_ns).wrapping_sub(told_ms);
+        (age_ms.wrapping_add(STALE_MS) < 2 * STALE_MS).then_some(share)
     }
 
     #[inline]
@@ -125,19 +128,25 @@ impl Roster {
     }
 }
 
-/// Milliseconds in the upper half, one more so that nothing is 0; the shares below.
+/// Marks what was told: nothing else is 0.
+const TOLD: u64 = 1 << 31;
+
+/// Milliseconds in the upper half, the shares below.
 fn pack(share: Share, now_ns: u64) -> u64 {
-    let ms = (now_ns / 1_000_000 + 1) & 0xffff_ffff;
-    ms << 32 | u64::from(share.ran & 0xffff) << 16 | u64::from(share.waited & 0xffff)
+    let shares = u64::from(share.ran & 0x7fff) << 16 | u64::from(share.waited & 0xffff);
+    u64::from(milliseconds(now_ns)) << 32 | TOLD | shares
 }
 
-fn unpack(told: u64) -> Option<(Share, u64)> {
+fn unpack(told: u64) -> Option<(Share, u32)> {
     let share = Share {
-        ran: (told >> 16) as u32 & 0xffff,
+        ran: (told >> 16) as u32 & 0x7fff,
         waited: told as u32 & 0xffff,
     };
-    let ms = (told >> 32).checked_sub(1)?;
-    Some((share, ms * 1_000_000))
+    (told != 0).then_some((share, (told >> 32) as u32))
+}
+
+fn milliseconds(ns: u64) -> u32 {
+    (ns / 1_000_000) as u32
 }
 
 #[cfg(all(test, not(zero_loom)))]
@@ -158,6 +167,18 @@ mod tests {
         assert_eq!(roster.share(1, 10 * MS), Some(share));
         assert_eq!(roster.share(0, 10 * MS), None);
         assert_eq!(roster.share(1, 10 * MS + STALE_NS), None);
+        // Milliseconds do not fit their word for ever.
+        for now_ns in [0, u64::from(u32::MAX) * MS, (1 << 32) * MS, (1 << 43) * MS] {
+            roster.tell(1, share, now_ns);
+            assert_eq!(roster.share(1, now_ns), Some(share), "{now_ns}");
+            assert_eq!(
+                roster.share(1, now_ns + STALE_NS - MS),
+                Some(share),
+                "{now_ns}"
+            );
+            assert_eq!(roster.share(1, now_ns + STALE_NS), None, "{now_ns}");
+            assert_eq!(roster.share(1, now_ns + (1 << 31) * MS), None, "{now_ns}");
+        }
     }
 
     #[test]

@@ -270,8 +270,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         shard
     }
 
-    /// Goes on by one step: a call if one waits, and a turn if it was the last. Each step is run as one poll
-    /// of a tokio task, which gives each call a budget of its own.
+    /// Goes on by one step: a call if one waits, and a turn if it was the last (where services stay, the turn
+    /// is a step of its own). Each step is run as one poll of a tokio task, which gives each call a budget of
+    /// its own.
     ///
     /// # Errors
     /// When the ring has become unusable.

@@ -221,8 +221,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return None;
         }
         let roster = self.neighbours.roster();
+        // Some places are left for who is accepted meanwhile: one that moves is at work, and must not wait for one.
+        let load_max = self.limits.connections_max - self.limits.connections_max / 4;
         let may_have = |(index, door): &(usize, &Door<_>)| {
-            let has_place = door.inbox().arrivals().load() < self.limits.connections_max;
+            let has_place = door.inbox().arrivals().load() < load_max;
             has_place && roster.is_on_duty(*index) && !door.is_deaf(|| self.ring.common_ns())
         };
         let others = self.neighbours.others().filter(may_have);

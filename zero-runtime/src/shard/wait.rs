@@ -58,7 +58,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             began_ns = self.ring.now().mono_ns;
             spun = self.spin(began_ns, until_ns.min(self.next_deadline_ns()), waking);
-            self.spun_ns += self.ring.now().mono_ns - began_ns;
         }
         match spun {
             Spun::Found => {
@@ -132,8 +131,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             let now_ns = self.ring.now().mono_ns;
             let lost_ns = now_ns - looked_ns;
-            if lost_ns > LOSS_NS {
-                waking.lost_core(now_ns, lost_ns);
+            match lost_ns > LOSS_NS {
+                true => waking.lost_core(now_ns, lost_ns),
+                // On the core: the scheduler counts it as work.
+                false => self.spun_ns += lost_ns,
             }
             if self.is_core_wanted::<W>() {
                 return Spun::Not;

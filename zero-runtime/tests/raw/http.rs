@@ -365,7 +365,13 @@ fn a_response_streams_as_its_pieces_come_and_no_faster_than_it_is_read() {
         }
         drop(send);
         // Until there is no body any more.
-        wakers.iter().for_each(std::task::Waker::wake);
+        loop {
+            match wakers.recv_timeout(PATIENCE) {
+                Ok(waker) => waker.wake(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("the body is still there"),
+            }
+        }
     });
     let answer = while_runs(&mut shard, client, |_, _| {});
     producer.join().unwrap();

@@ -24,8 +24,8 @@ const UNITS: [Duration; 3] = [
 /// several times longer, three times in all.
 ///
 /// A machine that stalls may bend a telling whose unit is shorter than the stall, and only that one.
-/// A bug spoils them all: the last one's panic is the test's. So nothing but the pace may differ
-/// between two tellings.
+/// A bug spoils them all, unless it shows by chance: the last one's panic is the test's. So nothing but the
+/// pace may differ between two tellings, and only stories that measure by the unit are told like this.
 pub fn at_any_pace(story: impl Fn(Duration)) {
     let mut failure = None;
     for unit in UNITS {

@@ -138,6 +138,8 @@ macro_rules! check {
 check! {
     /// Asks for `authorization: Bearer <token>`, to the byte; else 401 with
     /// `www-authenticate: Bearer`. RFC 6750 §2.1, §3.
+    ///
+    /// The first of a program's checks keep their token in memory until it ends, and are cheaper for it.
     Bearer
 }
 
@@ -145,6 +147,8 @@ check! {
     /// Asks for `authorization: Basic <name and password>`, to the byte; else 401 with
     /// `www-authenticate: Basic`. RFC 7617 wants a realm too; give one by
     /// [`challenge`](Self::challenge).
+    ///
+    /// The first of a program's checks keep their password in memory until it ends, and are cheaper for it.
     Basic
 }
 
