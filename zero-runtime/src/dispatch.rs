@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use crate::words::short_word;
+
 /// Sets of the table; what is not in it starts anew.
 const SETS: usize = 256;
 /// Classes that share a set.
@@ -244,24 +246,11 @@ fn segment_hash(segment: &[u8]) -> u64 {
     let mut words = segment.chunks_exact(8);
     let mut hash = segment.len() as u64;
     for word in &mut words {
-        hash = add(hash, word_of(word));
+        hash = add(hash, short_word(word));
     }
     match words.remainder() {
         [] => hash,
-        rest => add(hash, word_of(rest)),
-    }
-}
-
-/// At most eight bytes as a word.
-#[inline]
-fn word_of(bytes: &[u8]) -> u64 {
-    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-        }
-        _ => bytes
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        rest => add(hash, short_word(rest)),
     }
 }
 

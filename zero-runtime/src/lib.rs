@@ -67,6 +67,7 @@ mod time;
 mod timer;
 pub mod upgrade;
 mod waking;
+mod words;
 mod worker;
 
 pub use addr::{EndpointId, LocalAddr, PeerCred};

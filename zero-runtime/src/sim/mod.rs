@@ -111,20 +111,26 @@ const WAYS_OF_GIVING_WAY: [&str; 7] = [
     "shed_stalled",
 ];
 
+/// Answers of all runs, and what they counted, by name.
+fn sum_of(reports: impl Iterator<Item = Report>) -> (usize, BTreeMap<&'static str, u64>) {
+    let mut answered = 0;
+    let mut counts = BTreeMap::new();
+    for report in reports {
+        answered += report.answered;
+        for (name, count) in report.stats.iter() {
+            *counts.entry(name).or_insert(0) += count;
+        }
+    }
+    (answered, counts)
+}
+
 #[test]
 fn simulation_seeds() {
     if let Some(seed) = chosen_seed() {
         println!("{:?}", simulate(seed));
         return;
     }
-    let mut answered = 0;
-    let mut counts = BTreeMap::new();
-    for report in (0..200).map(simulate) {
-        answered += report.answered;
-        for (name, count) in report.stats.iter() {
-            *counts.entry(name).or_insert(0) += count;
-        }
-    }
+    let (answered, counts) = sum_of((0..200).map(simulate));
     assert!(
         answered > 1000,
         "the simulation serves hardly anything: {answered} answers"
@@ -148,14 +154,7 @@ fn several_shards() {
         println!("{:?}", simulate_several(seed));
         return;
     }
-    let mut answered = 0;
-    let mut counts = BTreeMap::new();
-    for report in (0..100).map(simulate_several) {
-        answered += report.answered;
-        for (name, count) in report.stats.iter() {
-            *counts.entry(name).or_insert(0) += count;
-        }
-    }
+    let (answered, counts) = sum_of((0..100).map(simulate_several));
     assert!(answered > 500, "{answered} answers are hardly any");
     for way in WAYS_OF_SHARING {
         assert!(counts[way] > 0, "no seed has any {way}");

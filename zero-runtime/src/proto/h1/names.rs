@@ -5,6 +5,7 @@ use http::header::{self, HeaderName};
 
 use super::ParseError;
 use super::known::{self, Known};
+use crate::words::short_word;
 
 /// A power of two: the hash's top bits are an index.
 const SLOTS: usize = 256;
@@ -128,19 +129,6 @@ fn is_same_middle(name: &HeaderName, raw: &[u8]) -> bool {
     }
     let middle = 8..raw.len() - 8;
     name.as_str().as_bytes()[middle.clone()].eq_ignore_ascii_case(&raw[middle])
-}
-
-/// Up to seven bytes as a word; among names of one length the same word only for the same bytes.
-#[inline]
-pub(super) fn short_word(bytes: &[u8]) -> u64 {
-    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-        }
-        _ => bytes
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
 }
 
 /// Maps `A` to `Z` to lower case in a word, and every other byte to itself.

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::head::put_value;
 use super::known::Known;
-use super::names::{NameTable, short_word};
+use super::names::NameTable;
 use super::table::{HeadTable, Line};
+use crate::words::short_word;
 
 /// Shapes kept. A power of two.
 const SLOTS: usize = 8;
