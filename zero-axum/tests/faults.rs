@@ -16,21 +16,24 @@ use bytes::Bytes;
 
 use support::child::{self, ChildServer, counted};
 use support::client::{Client, pattern};
-use support::{Mode, PATIENCE, at_any_pace, eventually, in_every_mode};
+use support::{Mode, PATIENCE, at_any_pace, eventually, in_every_mode, on_shards};
 
 in_every_mode![
     without_descriptors_open_connections_are_served,
     idle_connections_do_not_slow_live_ones,
     half_a_head_is_cut_and_others_live,
     idle_keep_alive_is_cut_and_a_busy_one_lives,
-    a_peer_that_takes_nothing_is_cut,
     a_peer_that_takes_slowly_is_not_cut,
-    an_early_413_reaches_a_client_that_still_sends,
     an_idle_deadline_does_not_cut_a_transfer,
     one_who_pipelines_does_not_starve_others,
     half_a_request_behind_a_whole_one_leaves_nothing,
-    slow_clients_of_every_kind_are_cut_and_counted,
     a_thousand_stalled_uploads_do_not_starve_others,
+];
+
+on_shards![
+    slow_clients_of_every_kind_are_cut_and_counted,
+    a_peer_that_takes_nothing_is_cut,
+    an_early_413_reaches_a_client_that_still_sends,
 ];
 
 // Descriptors run out.
@@ -136,10 +139,8 @@ fn idle_connections_do_not_slow_live_ones(mode: Mode) {
 }
 
 /// Its clock, if it has one, cuts each of them; a thousand in all, beside one who lives.
+/// hyper has a clock for heads only, and counts nothing.
 fn slow_clients_of_every_kind_are_cut_and_counted(mode: Mode) {
-    if !mode.is_io_uring() {
-        return; // hyper has a clock for heads only, and counts nothing.
-    }
     at_any_pace(|unit| slow_clients(mode, 5 * unit));
 }
 
@@ -316,10 +317,8 @@ fn idle_keep_alive_is_cut_and_a_busy_one_lives(mode: Mode) {
 
 const LARGE_BYTES: usize = 32 << 20;
 
+/// hyper has no such clock.
 fn a_peer_that_takes_nothing_is_cut(mode: Mode) {
-    if !mode.is_io_uring() {
-        return; // hyper has no such clock.
-    }
     let server = mode.serve_with(mode.config().write_timeout(SHORT), hello());
     let mut live = server.connect();
     let mut stalled = server.connect();
@@ -358,10 +357,8 @@ fn a_peer_that_takes_slowly_is_not_cut(mode: Mode) {
     });
 }
 
+/// hyper closes at once: a reset may destroy the answer (DIFFERENCES.md).
 fn an_early_413_reaches_a_client_that_still_sends(mode: Mode) {
-    if !mode.is_io_uring() {
-        return; // hyper closes at once: a reset may destroy the answer (DIFFERENCES.md).
-    }
     const BODY_BYTES: usize = 8 << 20;
     let server = mode.serve_with(mode.config().linger_timeout(PATIENCE), hello());
     let mut client = server.connect();

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use http_body_util::BodyExt;
 
 use crate::support::client::{chunked, pattern};
-use crate::support::{Mode, in_every_mode};
+use crate::support::{Mode, in_every_mode, on_shards};
 
 in_every_mode![
     bodies_with_a_length_are_echoed,
@@ -25,7 +25,6 @@ in_every_mode![
     full_duplex,
     expect_continue_is_answered_when_the_body_is_read,
     expect_continue_is_not_answered_behind_or_along_with_the_response,
-    expect_continue_is_not_answered_to_who_does_not_wait,
     expect_continue_is_not_answered_when_the_body_is_not_read,
     a_small_unread_body_does_not_end_the_connection,
     an_early_answer_goes_out_while_the_client_still_sends,
@@ -33,6 +32,8 @@ in_every_mode![
     a_cut_off_body_is_an_error_to_the_handler,
     a_broken_chunk_is_an_error_to_the_handler,
 ];
+
+on_shards![expect_continue_is_not_answered_to_who_does_not_wait,];
 
 const SIZES: [usize; 5] = [0, 1, 1024, 64 * 1024, 1024 * 1024];
 
@@ -277,11 +278,8 @@ fn expect_continue_is_not_answered_behind_or_along_with_the_response(mode: Mode)
     }
 }
 
+/// hyper says it, when the body is there, too.
 fn expect_continue_is_not_answered_to_who_does_not_wait(mode: Mode) {
-    // hyper says it, when the body is there, too.
-    if !mode.is_io_uring() {
-        return;
-    }
     let server = mode.serve(app());
     let mut client = server.connect();
     let lines = [

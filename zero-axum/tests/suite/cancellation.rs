@@ -10,11 +10,9 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 
 use crate::support::client::Client;
-use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode};
+use crate::support::{Guard, Mode, PATIENCE, Server, eventually, in_every_mode, on_shards};
 
 in_every_mode![
-    a_detached_handler_runs_to_its_end,
-    a_half_closed_client_may_wait_for_its_answer,
     a_close_drops_the_waiting_handler,
     a_half_close_drops_the_waiting_handler,
     a_reset_drops_the_waiting_handler,
@@ -23,6 +21,11 @@ in_every_mode![
     a_close_fails_the_request_body,
     a_spawned_task_outlives_its_client,
     clients_who_vanish_in_any_phase_leave_nothing,
+];
+
+on_shards![
+    a_detached_handler_runs_to_its_end,
+    a_half_closed_client_may_wait_for_its_answer,
 ];
 
 /// Routes that never end by themselves. Each tells when it is entered, and each holds a guard.
@@ -236,10 +239,8 @@ fn sent(server: &Server, bytes: &str) -> Client {
     client
 }
 
+/// Listed in DIFFERENCES.md.
 fn a_detached_handler_runs_to_its_end(mode: Mode) {
-    if !mode.is_io_uring() {
-        return; // Listed in DIFFERENCES.md.
-    }
     let (done, is_done) = std::sync::mpsc::channel();
     let (body_guard, body_dropped) = Guard::new();
     let body_guard = std::sync::Mutex::new(Some(body_guard));
@@ -274,10 +275,8 @@ fn a_detached_handler_runs_to_its_end(mode: Mode) {
     server.stop();
 }
 
+/// Listed in DIFFERENCES.md.
 fn a_half_closed_client_may_wait_for_its_answer(mode: Mode) {
-    if !mode.is_io_uring() {
-        return; // Listed in DIFFERENCES.md.
-    }
     let slow = || async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         "slow"

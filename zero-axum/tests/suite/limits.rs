@@ -14,7 +14,7 @@ use axum::routing::{any, get, post};
 use futures_util::StreamExt;
 use zero_axum::{BodyError, Config, Conformance};
 
-use crate::support::{Guard, Mode, PATIENCE, at_any_pace, eventually};
+use crate::support::{Guard, Mode, PATIENCE, at_any_pace, eventually, on_shards};
 
 on_shards![
     a_part_of_a_head_is_answered_408,

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use zero_axum::{Io, serve};
 
 use crate::support::client::Client;
-use crate::support::{Mode, in_every_mode, loopback, wait};
+use crate::support::{Mode, in_every_mode, in_modes, loopback, wait};
 
 in_every_mode![
     port_0_is_any_free_port,
@@ -19,7 +19,6 @@ in_every_mode![
     ipv6,
     an_adopted_std_listener,
     an_adopted_nonblocking_listener,
-    an_adopted_tokio_listener,
     who_waits_with_an_adopted_listener_is_served,
     a_shared_listener_goes_on_with_the_next_server,
     an_adopted_listener_keeps_its_options,
@@ -28,6 +27,9 @@ in_every_mode![
     many_connections_at_once,
     connections_beyond_the_limit_wait,
 ];
+
+// The default configuration picks the backend: once is enough.
+in_modes![an_adopted_tokio_listener: as_it_comes Hyper,];
 
 fn app() -> Router {
     Router::new().route("/", get(|| async { "hello" }))
@@ -173,11 +175,7 @@ fn a_socket_that_does_not_listen_is_refused(mode: Mode) {
 }
 
 /// `serve` itself takes listeners and addresses, with the default configuration.
-fn an_adopted_tokio_listener(mode: Mode) {
-    if mode != Mode::Hyper {
-        // The default configuration picks the backend: once is enough.
-        return;
-    }
+fn an_adopted_tokio_listener(_: Mode) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind(loopback()));
     let server = serve(listener.unwrap(), app()).unwrap();

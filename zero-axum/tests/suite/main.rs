@@ -1,32 +1,6 @@
 //! Black-box tests over real sockets: what an application and its clients can see must be the same
 //! in every mode. Each `fn(Mode)` listed in `in_every_mode!` becomes four tests, of those in `on_shards!` three.
 
-/// Makes a test of each way to dispatch out of each `fn(Mode)` named.
-macro_rules! on_shards {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn adaptive() {
-                    Mode::IoUringAdaptive.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn inline() {
-                    Mode::IoUringInline.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn workers() {
-                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
-
 #[path = "../support/mod.rs"]
 mod support;
 

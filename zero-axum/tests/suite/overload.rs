@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use zero_axum::{Config, Stats};
 
 use crate::support::client::Client;
-use crate::support::{Mode, Server, eventually};
+use crate::support::{Mode, Server, eventually, on_shards};
 
 on_shards![
     readers_that_stall_are_let_go_and_others_are_answered,

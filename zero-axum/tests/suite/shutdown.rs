@@ -16,7 +16,7 @@ use zero_axum::{Io, serve};
 
 use crate::support::client::Client;
 use crate::support::{
-    Guard, Mode, PATIENCE, Server, at_any_pace, eventually, in_every_mode, loopback, wait,
+    Guard, Mode, PATIENCE, Server, at_any_pace, eventually, in_every_mode, in_modes, loopback, wait,
 };
 
 in_every_mode![
@@ -34,9 +34,11 @@ in_every_mode![
     the_ports_are_free_afterwards,
     the_app_is_dropped_in_the_end,
     shutting_down_twice_is_no_different,
-    what_waits_to_be_accepted_is_served,
-    what_waits_with_an_adopted_listener_is_served,
 ];
+
+// hyper's queue is reset, as axum::serve's; a handler on a worker keeps no shard from accepting.
+in_modes![what_waits_to_be_accepted_is_served: io_uring_inline IoUringInline,];
+in_modes![what_waits_with_an_adopted_listener_is_served: io_uring_inline IoUringInline,];
 
 /// An app whose `/wait` tells when it is entered and answers when it is let.
 struct Held {
@@ -309,7 +311,7 @@ fn what_waits_to_be_accepted_is_served(mode: Mode) {
     let mut io = Io::new(mode.config().shards(1)).unwrap();
     let endpoint = io.http_listen(loopback()).unwrap();
     let addr = io.local_addr(endpoint).unwrap();
-    who_waits_is_served(mode, io, addr);
+    who_waits_is_served(io, addr);
 }
 
 fn what_waits_with_an_adopted_listener_is_served(mode: Mode) {
@@ -317,15 +319,11 @@ fn what_waits_with_an_adopted_listener_is_served(mode: Mode) {
     let listener = TcpListener::bind(loopback()).unwrap();
     let addr = listener.local_addr().unwrap();
     io.http_adopt(listener).unwrap();
-    who_waits_is_served(mode, io, addr);
+    who_waits_is_served(io, addr);
 }
 
 /// Blocks the only shard of a server, lets clients come, and shuts it down.
-fn who_waits_is_served(mode: Mode, io: Io, addr: SocketAddr) {
-    if mode != Mode::IoUringInline {
-        // hyper's queue is reset, as axum::serve's; workers keep no shard from accepting.
-        return;
-    }
+fn who_waits_is_served(io: Io, addr: SocketAddr) {
     let (entered, is_entered) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let may_go = Arc::new(Mutex::new(may_go));

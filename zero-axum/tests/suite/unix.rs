@@ -23,7 +23,7 @@ use zero_axum::{IntoApp, Io, PeerCred, ShutdownHandle, UnixPeer, serve};
 
 use crate::support::client::{Client, pattern};
 use crate::support::directory::Directory;
-use crate::support::{Guard, Mode, PATIENCE, at_any_pace, in_every_mode, loopback, wait};
+use crate::support::{Guard, Mode, PATIENCE, at_any_pace, in_every_mode, in_modes, loopback, wait};
 
 in_every_mode![
     requests_are_answered,
@@ -37,13 +37,15 @@ in_every_mode![
     the_socket_of_an_ended_server_is_replaced,
     the_umask_decides_on_permissions,
     adopted_listeners_of_every_kind,
-    serve_itself_takes_listeners,
     addresses_and_paths_are_told_apart,
     there_is_no_ip_address,
     the_peer_is_known,
     a_peer_over_tcp_has_no_credentials,
     a_graceful_shutdown_finishes_what_runs,
 ];
+
+// The default configuration picks the backend: once is enough.
+in_modes![serve_itself_takes_listeners: as_it_comes Hyper,];
 
 /// A server at a socket of its own.
 struct Server {
@@ -293,11 +295,7 @@ fn adopted_listeners_of_every_kind(mode: Mode) {
 }
 
 /// `serve` itself takes listeners, with the default configuration.
-fn serve_itself_takes_listeners(mode: Mode) {
-    if mode != Mode::Hyper {
-        // The default configuration picks the backend: once is enough.
-        return;
-    }
+fn serve_itself_takes_listeners(_: Mode) {
     let directory = Directory::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let entered = runtime.enter();

@@ -7,35 +7,16 @@ use axum::Router;
 use axum::routing::get;
 use zero_axum::{Config, Stats, Wakeup};
 
-use crate::support::{Mode, PATIENCE, Server, eventually};
-
-/// Makes a test of each `fn(Mode)` named, for where handlers may run on a shard, and where they may not.
-macro_rules! on_shards {
-    ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn io_uring_inline() {
-                    Mode::IoUringInline.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn io_uring_workers() {
-                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
-                }
-            }
-        )*
-    };
-}
+use crate::support::{Mode, PATIENCE, Server, eventually, in_modes, on_shards};
 
 on_shards![
     a_shard_that_sleeps_never_spins,
     a_shard_that_spins_serves_and_ends,
     a_shard_without_traffic_does_not_spin,
-    nobody_waits_behind_a_handler_that_blocks_a_worker,
 ];
+
+// On the others the handler would block the shard, or has not blocked yet when its class comes there.
+in_modes![nobody_waits_behind_a_handler_that_blocks_a_worker: io_uring_workers IoUringWorkers,];
 
 fn app() -> Router {
     let waits = || async {
@@ -102,10 +83,6 @@ fn a_shard_without_traffic_does_not_spin(mode: Mode) {
 /// Calls behind a blocking one are taken by a relief worker; if that blocks in the last of them, what it
 /// answered before reaches its clients all the same.
 fn nobody_waits_behind_a_handler_that_blocks_a_worker(mode: Mode) {
-    if mode == Mode::IoUringInline {
-        // There the handler would block the shard.
-        return;
-    }
     let (enter, entered) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let may_go = Arc::new(Mutex::new(may_go));

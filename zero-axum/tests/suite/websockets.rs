@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message as Sent;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{Mode, eventually, in_every_mode, run};
+use crate::support::{Mode, eventually, in_every_mode, on_shards, run};
 
 in_every_mode![
     messages_of_every_kind_come_back,
@@ -30,8 +30,9 @@ in_every_mode![
     a_refused_handshake_leaves_the_connection_usable,
     a_client_that_vanishes_ends_its_socket,
     a_graceful_shutdown_does_not_wait_for_sockets,
-    sockets_count_towards_the_limit_of_connections,
 ];
+
+on_shards![sockets_count_towards_the_limit_of_connections,];
 
 /// Sockets open on the server now.
 type Open = Arc<AtomicUsize>;
@@ -291,11 +292,8 @@ fn a_graceful_shutdown_does_not_wait_for_sockets(mode: Mode) {
     drop(socket);
 }
 
+/// Listed in DIFFERENCES.md: hyper's own places are free after the upgrade.
 fn sockets_count_towards_the_limit_of_connections(mode: Mode) {
-    if !mode.is_io_uring() {
-        // Listed in DIFFERENCES.md: hyper's own places are free after the upgrade.
-        return;
-    }
     let open = Open::default();
     let config = mode.config().shards(1).connections_max(2);
     let server = mode.serve_with(config, app(&open));

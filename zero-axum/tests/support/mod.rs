@@ -191,34 +191,50 @@ impl Dropped {
     }
 }
 
-/// Makes a test of each mode out of each `fn(Mode)` named.
+/// Makes tests out of each `fn(Mode)` named: one in each mode.
+#[allow(unused_macros)]
 macro_rules! in_every_mode {
     ($($test:ident,)*) => {
-        $(
-            mod $test {
-                use crate::support::Mode;
-
-                #[test]
-                fn io_uring_adaptive() {
-                    Mode::IoUringAdaptive.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn io_uring_inline() {
-                    Mode::IoUringInline.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn io_uring_workers() {
-                    Mode::IoUringWorkers.run(stringify!($test), super::$test);
-                }
-
-                #[test]
-                fn hyper() {
-                    Mode::Hyper.run(stringify!($test), super::$test);
-                }
-            }
-        )*
+        $($crate::support::in_modes!($test:
+            io_uring_adaptive IoUringAdaptive,
+            io_uring_inline IoUringInline,
+            io_uring_workers IoUringWorkers,
+            hyper Hyper,
+        );)*
     };
 }
+#[allow(unused_imports)]
 pub(crate) use in_every_mode;
+
+/// The same where hyper has nothing of the kind.
+#[allow(unused_macros)]
+macro_rules! on_shards {
+    ($($test:ident,)*) => {
+        $($crate::support::in_modes!($test:
+            io_uring_adaptive IoUringAdaptive,
+            io_uring_inline IoUringInline,
+            io_uring_workers IoUringWorkers,
+        );)*
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use on_shards;
+
+/// Makes tests of one `fn(Mode)`: each mode with the test's name.
+#[allow(unused_macros)]
+macro_rules! in_modes {
+    ($test:ident: $($name:ident $mode:ident,)*) => {
+        mod $test {
+            use crate::support::Mode;
+
+            $(
+                #[test]
+                fn $name() {
+                    Mode::$mode.run(stringify!($test), super::$test);
+                }
+            )*
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use in_modes;
