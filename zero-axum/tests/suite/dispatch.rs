@@ -33,6 +33,7 @@ adaptively![
     a_handler_that_blocks_never_holds_up_a_shard,
     a_handler_that_turns_to_blocking_is_sent_back,
     block_in_place_keeps_to_the_workers,
+    an_answer_that_comes_too_late_is_counted,
 ];
 
 /// One shard, so that whoever holds it up holds up everybody.
@@ -126,6 +127,29 @@ fn a_handler_that_blocks_never_holds_up_a_shard() {
     for _ in 0..20 {
         gate.assert_others_live(&server, "/block");
     }
+}
+
+/// Its client has gone while a worker was at it.
+fn an_answer_that_comes_too_late_is_counted() {
+    let (gate, block) = gate();
+    let blocking = move || {
+        block();
+        async { "too late" }
+    };
+    let server =
+        Mode::IoUringAdaptive.serve_with(config(), Router::new().route("/", get(blocking)));
+    let mut gone = server.connect();
+    gone.send_get("/");
+    gate.entered.recv_timeout(PATIENCE).unwrap();
+    gone.reset();
+    eventually("the connection is gone", || {
+        server.stats().connections_open == 0
+    });
+    assert_eq!(server.stats().late_completions, 0);
+    gate.go.send(()).unwrap();
+    eventually("the answer is counted", || {
+        server.stats().late_completions == 1
+    });
 }
 
 fn a_handler_that_turns_to_blocking_is_sent_back() {
