@@ -338,7 +338,7 @@ pub(crate) fn require_io_uring() -> io::Result<()> {
 
 /// Probes on a thread of its own: the kernel tears a ring down later, and would interrupt
 /// whatever system call the thread that made it is blocked in by then.
-fn probe_apart() -> Result<probe::Features, Refusal> {
+fn probe_apart() -> Result<(), Refusal> {
     let prober = thread::Builder::new().name("zero-probe".into());
     let probed = prober.spawn(probe::probe).map(thread::JoinHandle::join);
     match probed {

@@ -8,36 +8,16 @@ use io_uring::{IoUring, Probe, opcode};
 
 pub use crate::error::Refusal;
 
-/// What the kernel offers beyond what every shard needs.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Features {
-    /// A ring can wait on a futex (Linux 6.7).
-    pub futex_wait: bool,
-    /// Memory can be sent without copying it (Linux 6.0 for send, 6.1 for sendmsg).
-    pub send_zero_copy: bool,
-    /// One receive or send can fill or take several provided buffers (Linux 6.10).
-    pub bundles: bool,
-    /// A wait can have a shorter limit once something came (Linux 6.12).
-    pub wait_min: bool,
-}
-
-/// Tells what the kernel's io_uring offers, or why it cannot carry a shard.
+/// Tells why the kernel's io_uring cannot carry a shard, if so it is.
 ///
 /// # Errors
 /// The cause, with its remedy.
-pub fn probe() -> Result<Features, Refusal> {
+pub fn probe() -> Result<(), Refusal> {
     let ring = setup()?;
     check_waiting(&ring)?;
     let ops = probe_ops(&ring)?;
     check_ops(&ops)?;
-    check_buffer_ring(&ring)?;
-    Ok(Features {
-        futex_wait: ops.is_supported(opcode::FutexWait::CODE),
-        send_zero_copy: ops.is_supported(opcode::SendMsgZc::CODE),
-        bundles: ring.params().is_feature_recvsend_bundle(),
-        wait_min: ring.params().is_feature_min_timeout(),
-    })
+    check_buffer_ring(&ring)
 }
 
 /// Sets a ring up with the flags of a shard's. Linux 6.1 was the first to know them all.
@@ -95,15 +75,14 @@ fn check_buffer_ring(ring: &IoUring) -> Result<(), Refusal> {
 }
 
 /// The operations a shard stages.
-const NEEDED: [(u8, &str); 10] = [
+const NEEDED: [(u8, &str); 9] = [
     (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
     (opcode::RecvMulti::CODE, "IORING_OP_RECV"),
     (opcode::Send::CODE, "IORING_OP_SEND"),
     (opcode::SendMsg::CODE, "IORING_OP_SENDMSG"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
-    (opcode::Close::CODE, "IORING_OP_CLOSE"),
+    (opcode::Connect::CODE, "IORING_OP_CONNECT"),
     (opcode::Read::CODE, "IORING_OP_READ"),
-    (opcode::Shutdown::CODE, "IORING_OP_SHUTDOWN"),
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
     (opcode::Timeout::CODE, "IORING_OP_TIMEOUT"),
 ];
@@ -123,10 +102,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probing_tells_features_or_a_remedy() {
-        match probe() {
-            Ok(features) => assert_eq!(probe().unwrap(), features),
-            Err(refusal) => assert!(refusal.to_string().contains("io_uring")),
+    fn probing_finds_all_or_tells_a_remedy() {
+        if let Err(refusal) = probe() {
+            assert!(refusal.to_string().contains("io_uring"));
         }
     }
 

@@ -176,6 +176,9 @@ pub struct Uring {
     clock: Clock,
     core_account: CoreAccount,
     counters: Arc<ShardCounters>,
+    /// What the kernel is to say to the next enters instead of obeying, last first.
+    #[cfg(test)]
+    refusals: Vec<i32>,
 }
 
 impl Uring {
@@ -231,6 +234,8 @@ impl Uring {
             clock: Clock::new(),
             core_account: CoreAccount::default(),
             counters: config.counters,
+            #[cfg(test)]
+            refusals: Vec::new(),
         };
         uring.arm_wakeup();
         Ok(uring)
@@ -326,17 +331,9 @@ impl Uring {
             self.counters.cq_overflows.add(1);
         }
         self.counters.enters.add(1);
-        let submitter = self.ring.submitter();
-        let entered = match wait {
-            Wait::Poll => submitter.submit(),
-            Wait::Forever => submitter.submit_and_wait(1),
-            Wait::Until(until_ns) => {
-                let wait_ns = until_ns.saturating_sub(self.clock.now().mono_ns);
-                let time = Timespec::from(Duration::from_nanos(wait_ns));
-                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
-            }
+        let Err(error) = self.submit(wait) else {
+            return Ok(());
         };
-        let Err(error) = entered else { return Ok(()) };
         match error.raw_os_error() {
             Some(libc::ETIME) => Ok(()),
             Some(libc::EINTR) => {
@@ -353,6 +350,23 @@ impl Uring {
                 Ok(())
             }
             _ => Err(error),
+        }
+    }
+
+    fn submit(&mut self, wait: Wait) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(errno) = self.refusals.pop() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let submitter = self.ring.submitter();
+        match wait {
+            Wait::Poll => submitter.submit(),
+            Wait::Forever => submitter.submit_and_wait(1),
+            Wait::Until(until_ns) => {
+                let wait_ns = until_ns.saturating_sub(self.clock.now().mono_ns);
+                let time = Timespec::from(Duration::from_nanos(wait_ns));
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
         }
     }
 

@@ -487,6 +487,42 @@ fn the_wakeup_ends_a_wait_again_and_again() {
 }
 
 #[test]
+fn an_enter_that_fails_in_passing_is_counted_and_loses_nothing() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    let (socket, mut peer) = pair();
+    // What is to be submitted stays queued while the kernel refuses to take it.
+    world.ring.arm_recv(A, &socket);
+    world.ring.refusals = vec![libc::EAGAIN, libc::EBUSY, libc::EINTR];
+    for retries in 1..=3 {
+        world.turn(Wait::Forever);
+        assert!(world.facts.is_empty());
+        assert_eq!(world.ring.counters.enter_retries.get(), retries);
+    }
+    peer.write_all(b"after all").unwrap();
+    let (lease, _) = world.received(A);
+    assert_eq!(&*lease.unwrap().unwrap(), b"after all");
+    // What has been posted is reaped all the same.
+    peer.write_all(b"posted").unwrap();
+    world.turn_for(Duration::ZERO);
+    world.ring.refusals = vec![libc::EBUSY];
+    let (lease, _) = world.received(A);
+    assert_eq!(&*lease.unwrap().unwrap(), b"posted");
+}
+
+#[test]
+fn an_enter_that_can_never_succeed_is_an_error() {
+    let Some(mut world) = World::new() else {
+        return;
+    };
+    world.ring.refusals = vec![libc::EBADF];
+    let error = world.ring.turn(Wait::Forever).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert_eq!(world.ring.counters.enter_retries.get(), 0);
+}
+
+#[test]
 fn a_limited_wait_ends_in_time_and_a_poll_at_once() {
     let Some(mut world) = World::new() else {
         return;

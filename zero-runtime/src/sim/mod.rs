@@ -194,9 +194,12 @@ fn simulation_for_a_while() {
     let first: u64 = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64 >> 10);
+    // Before the first of them, for one may never end.
+    println!("simulating seeds from {first}");
     let mut seed = first;
+    let mut answered = 0;
     while chosen_seed().is_none() && started.elapsed() < Duration::from_secs(seconds) {
-        simulate(seed);
+        answered += simulate(seed).answered;
         // Shards of which others own the loop have fewer ways of going wrong.
         if seed.is_multiple_of(8) {
             raw::simulate_both(seed);
@@ -206,5 +209,7 @@ fn simulation_for_a_while() {
         }
         seed += 1;
     }
-    println!("simulated {} seeds from {first}", seed - first);
+    let seeds = seed - first;
+    println!("simulated {seeds} seeds from {first}: {answered} answers");
+    assert!(seeds < 100 || answered > 0, "nobody was answered");
 }
