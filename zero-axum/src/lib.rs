@@ -74,6 +74,6 @@ pub use serve::{AsMakeService, AsService, IntoApp, serve, serve_listener};
 
 pub use zero_runtime::{
     Backend, BackendChoice, BodyError, BoxError, Config, Conformance, Disconnect, Dispatch,
-    Draining, EndpointId, Io, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef, Stats,
-    Toggle, Wakeup,
+    Draining, EndpointId, Io, Limits, PeerCred, RequestBody, Serving, ShutdownHandle, SockRef,
+    Stats, Toggle, Wakeup,
 };

@@ -1,9 +1,9 @@
-//! An echo in two ways, on one ring and without a runtime: at 127.0.0.1:3000 by events of a loop of ours, at
-//! the socket /tmp/raw_echo.sock by a protocol of ours.
+//! An echo in two ways, on one ring and without a runtime: at a port by events of a loop of ours, at a Unix
+//! socket by a protocol of ours.
 //!
-//! Run:  cargo run --release -p zero-examples --bin raw_echo
+//! Run:  cargo run --release -p zero-examples --bin raw_echo [PORT [PATH]]
 //! See:  printf 'hello\n' | nc -N 127.0.0.1 3000
-//!       printf 'hello\n' | nc -N -U /tmp/raw_echo.sock
+//!       printf 'hello\n' | nc -N -U raw_echo.sock
 
 use std::convert::Infallible;
 use std::io;
@@ -12,10 +12,13 @@ use std::thread;
 use zero_runtime::raw::{Event, Opening, Step, Wire};
 use zero_runtime::{Config, ProtocolHandler, ProtocolShard, RawShard};
 
-fn main() -> io::Result<()> {
-    let by_protocol = thread::spawn(|| serve_protocol("/tmp/raw_echo.sock"));
-    by_events(([127, 0, 0, 1], 3000).into())?;
-    by_protocol.join().expect("it does not panic")
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let port = args.next().unwrap_or_else(|| "3000".into());
+    let path = args.next().unwrap_or_else(|| "raw_echo.sock".into());
+    let by_protocol = thread::spawn(move || serve_protocol(&path));
+    by_events(format!("127.0.0.1:{port}").parse()?)?;
+    Ok(by_protocol.join().expect("it does not panic")?)
 }
 
 /// The loop is told what has come, where it was received, and sends it back.

@@ -1,6 +1,6 @@
 //! HTTP/1.1 by events: a loop of ours that answers at once, later, and from another thread.
 //!
-//! Run:  cargo run --release -p zero-examples --bin raw_http
+//! Run:  cargo run --release -p zero-examples --bin raw_http [PORT]
 //! See:  curl localhost:3000/           answered where it was received
 //!       curl localhost:3000/slow       answered by another thread, after a second
 //!       curl -T Cargo.toml localhost:3000/count     a body, counted as it comes
@@ -13,9 +13,10 @@ use std::time::Duration;
 use zero_runtime::raw::{ConnId, Event};
 use zero_runtime::{Config, RawShard, StatusCode, ZeroResponse};
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = std::env::args().nth(1).unwrap_or_else(|| "3000".into());
     let mut shard = RawShard::new(Config::default())?;
-    let endpoint = shard.http_listen(([127, 0, 0, 1], 3000).into())?;
+    let endpoint = shard.http_listen(format!("127.0.0.1:{port}").parse()?)?;
     println!("listening on http://{}", shard.local_addr(endpoint)?);
     // Bodies that are still coming, and how much has.
     let mut counts: HashMap<ConnId, usize> = HashMap::new();

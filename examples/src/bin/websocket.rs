@@ -62,36 +62,7 @@ async fn chat(socket: WebSocket, room: Room, draining: Draining) {
         .await;
 }
 
-const PAGE: &str = r#"<!doctype html>
-<meta name="viewport" content="width=device-width">
-<title>chat</title>
-<style>
-  body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 2rem auto; padding: 0 1rem; color-scheme: light dark }
-  form { display: flex; gap: .5rem } input { flex: 1; font: inherit; padding: .4rem }
-  #state { color: gray }
-</style>
-<h1>chat</h1>
-<form><input placeholder="Say something" aria-label="message" autofocus><button>Send</button></form>
-<p id="state" role="status">connecting…</p>
-<ul id="said"></ul>
-<script>
-  const socket = new WebSocket(`ws://${location.host}/ws`);
-  const state = document.getElementById('state');
-  socket.onopen = () => state.textContent = 'connected';
-  socket.onclose = ({reason}) => state.textContent = (reason || 'disconnected') + '; reload to join again';
-  socket.onmessage = event => {
-    const line = document.createElement('li');
-    line.textContent = event.data;
-    document.getElementById('said').prepend(line);
-  };
-  document.forms[0].onsubmit = event => {
-    event.preventDefault();
-    const input = event.target.querySelector('input');
-    if (input.value) socket.send(input.value);
-    input.value = '';
-  };
-</script>
-"#;
+const PAGE: &str = include_str!("../pages/chat.html");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

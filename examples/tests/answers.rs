@@ -1,0 +1,159 @@
+//! Every example is started as its first comment says, and asked what it says to ask.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An example, a line of request with fields, and what is in the answer.
+struct Story {
+    program: &'static str,
+    name: &'static str,
+    request: &'static str,
+    answer: &'static str,
+}
+
+macro_rules! stories {
+    ($($name:ident: $request:literal => $answer:literal,)*) => {
+        [$(Story {
+            program: env!(concat!("CARGO_BIN_EXE_", stringify!($name))),
+            name: stringify!($name),
+            request: $request,
+            answer: $answer,
+        },)*]
+    };
+}
+
+fn stories() -> impl Iterator<Item = Story> {
+    #[cfg(feature = "sqlite")]
+    let with_sqlite = stories![
+        async_db: "POST /todos HTTP/1.1\r\ncontent-length: 4\r\n\r\nfeed" => "201 Created",
+    ];
+    #[cfg(not(feature = "sqlite"))]
+    let with_sqlite = [];
+    let all = stories![
+        connect_info: "GET / HTTP/1.1\r\n\r\n" => "you are 127.0.0.1:",
+        drop_in: "GET /users/7 HTTP/1.1\r\n\r\n" => "200 OK",
+        graceful_shutdown: "GET /slow HTTP/1.1\r\n\r\n" => "200 OK",
+        grpc: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1",
+        hello: "GET / HTTP/1.1\r\n\r\n" => "hello, ",
+        layers: "GET /page HTTP/1.1\r\n\r\n" => "401 Unauthorized",
+        layers_without_axum: "GET / HTTP/1.1\r\nx-request-id: mine\r\n\r\n" => "x-request-id: mine",
+        per_core_counter: "GET / HTTP/1.1\r\n\r\n" => "200 OK",
+        raw_http: "GET / HTTP/1.1\r\n\r\n" => "Hello, World!",
+        raw_echo: "GET / HTTP/1.1\r\n\r\n" => "GET / HTTP/1.1",
+        state: "POST /words/rust HTTP/1.1\r\ncontent-length: 0\r\n\r\n" => "200 OK",
+        streaming: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1 ",
+        sync_kv: "GET /nothing HTTP/1.1\r\n\r\n" => "404 Not Found",
+        tower_perf: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1 ",
+        websocket: "GET / HTTP/1.1\r\n\r\n" => "new WebSocket",
+    ];
+    all.into_iter().chain(with_sqlite)
+}
+
+/// Those that have tests of their own, or listen elsewhere.
+const TOLD_ELSEWHERE: [&str; 2] = ["inherited", "unix_socket"];
+
+#[test]
+fn every_example_answers() {
+    for story in stories() {
+        let answer = tell(&story);
+        assert!(answer.contains(story.answer), "{}: {answer}", story.name);
+    }
+}
+
+/// Starts the example at a port that was free a moment ago; where it is not any more, at another.
+fn tell(story: &Story) -> String {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let addr = free_addr();
+        let mut server = Ended(start(story, addr.port()));
+        while Instant::now() < give_up && server.0.try_wait().unwrap().is_none() {
+            if let Ok(answer) = ask(addr, story)
+                && !answer.is_empty()
+            {
+                return answer;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(Instant::now() < give_up, "{} does not answer", story.name);
+    }
+}
+
+/// A server that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(story: &Story, port: u16) -> Child {
+    let socket = std::env::temp_dir().join(format!("zero-{}-{port}", story.name));
+    let _ = fs::remove_file(&socket);
+    Command::new(story.program)
+        .arg(port.to_string())
+        .arg(socket)
+        .env("PORT", port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn free_addr() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Asks, and reads until the answer is there, or nothing more comes.
+fn ask(addr: SocketAddr, story: &Story) -> io::Result<String> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = story.request.replacen("\r\n", "\r\nhost: test\r\n", 1);
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let so_far = String::from_utf8_lossy(&answer).into_owned();
+        if so_far.contains(story.answer) || so_far.contains("\r\n\r\n") && so_far.len() > 2048 {
+            return Ok(so_far);
+        }
+        match stream.read(&mut piece)? {
+            0 => return Ok(so_far),
+            bytes => answer.extend_from_slice(&piece[..bytes]),
+        }
+    }
+}
+
+#[test]
+fn examples_are_short_tell_how_to_run_them_and_are_all_tested() {
+    let told: BTreeSet<_> = stories()
+        .map(|story| story.name)
+        .chain(TOLD_ELSEWHERE)
+        .collect();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
+    for entry in fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.lines().count() < 100, "{name} is long");
+        for says in ["//! Run:  ", "//! See:  "] {
+            assert!(text.contains(says), "{name} lacks {says}");
+        }
+        let is_built = name != "async_db" || cfg!(feature = "sqlite");
+        assert!(
+            !is_built || told.contains(name.as_str()),
+            "{name} is not tested"
+        );
+    }
+}
