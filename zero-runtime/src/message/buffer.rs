@@ -50,6 +50,19 @@ impl SendBuffer {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Appends `bytes` zeros, and lends them to be written in place: to a `Read`, or a codec.
+    /// [`truncate`](Self::truncate) takes back what was not used.
+    pub fn put_zeros(&mut self, bytes: usize) -> &mut [u8] {
+        let at = self.0.len();
+        self.0.resize(at + bytes, 0);
+        &mut self.0[at..]
+    }
+
+    /// Takes back what was written behind the first `bytes`; nothing if that is no more.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.0.truncate(bytes);
+    }
+
     /// The bytes as they will be sent.
     pub fn freeze(self) -> Bytes {
         self.0.freeze()
@@ -134,6 +147,21 @@ mod tests {
             addresses.insert(buffer.freeze().as_ptr());
         }
         assert!(addresses.len() <= BLOCKS * BLOCK_BYTES / 1000 + BLOCKS);
+    }
+
+    #[test]
+    fn nothing_is_seen_of_what_the_memory_held_before() {
+        let mut addresses = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let mut buffer = SendBuffer::with_capacity(BLOCK_BYTES);
+            assert!(buffer.put_zeros(100).iter().all(|&byte| byte == 0));
+            buffer.put_zeros(BLOCK_BYTES - 100).fill(7);
+            buffer.truncate(101);
+            let bytes = buffer.freeze();
+            assert_eq!((bytes.len(), bytes[100]), (101, 7));
+            addresses.insert(bytes.as_ptr());
+        }
+        assert!(addresses.len() <= BLOCKS, "memory is used again");
     }
 
     #[test]

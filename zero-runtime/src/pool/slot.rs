@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,55 +18,33 @@ use crossbeam_queue::ArrayQueue;
 #[derive(Debug)]
 pub struct Empty(());
 
-/// A slot whose bytes may be written, and not be read by anybody else.
+/// A slot that is being written: behind what was written before, and not read by anybody.
 #[derive(Debug)]
 pub struct Reserved(());
 
-/// A slot whose first bytes are final: they may be read, sent and moved to other threads.
+/// A slot whose bytes are final: they may be read, sent and moved to other threads.
 #[derive(Debug)]
-pub struct Committed {
-    len: usize,
-}
+pub struct Committed(());
 
 /// Bytes that were taken out of an event: `Send`, `Sync`, and the pool's again when it is dropped.
 pub type OwnedSlot = Slot<Committed>;
 
 /// One slot of a [`SlotPool`], in a state that says what may be done with it.
 ///
-/// What the state does not allow does not compile. A slot is read after it was committed, not before:
-///
-/// ```compile_fail
-/// # let pool = zero_runtime::raw::SlotPool::new(1, 64);
-/// let slot = pool.take().unwrap().reserve();
-/// let bytes: zero_runtime::OwnedSlot = slot;
-/// ```
-///
-/// It is committed once:
-///
-/// ```compile_fail
-/// # let pool = zero_runtime::raw::SlotPool::new(1, 64);
-/// let slot = pool.take().unwrap().reserve();
-/// let first = slot.commit(1);
-/// let second = slot.commit(2);
-/// ```
-///
-/// And one that was released is gone:
-///
-/// ```compile_fail
-/// # let pool = zero_runtime::raw::SlotPool::new(1, 64);
-/// let slot = pool.take().unwrap().reserve().commit(1);
-/// slot.release();
-/// assert_eq!(slot.len(), 1);
-/// ```
-///
-/// The way it is meant:
+/// What the state does not allow does not compile (`tests/compile_fail`): a slot is read after it was
+/// committed, not before; it is committed once; one that was released is gone. Whatever its state, nobody
+/// sees a byte that was not written since it was taken: of former users nothing is left but memory.
 ///
 /// ```
+/// use std::io::Write;
+///
 /// let pool = zero_runtime::raw::SlotPool::new(1, 64);
 /// let mut slot = pool.take().unwrap().reserve();
-/// slot[..2].copy_from_slice(b"hi");
-/// let slot = slot.commit(2);
-/// assert_eq!(&slot[..], b"hi");
+/// assert_eq!(slot.put_slice(b"hi "), 3);
+/// write!(slot, "{}", 7).unwrap();
+/// slot.put_zeros(2)[0] = b'!';
+/// let slot = slot.commit();
+/// assert_eq!(&slot[..], b"hi 7!\0");
 /// slot.release();
 /// assert_eq!(pool.free(), 1);
 /// ```
@@ -76,20 +55,31 @@ pub struct Slot<S> {
 
 /// A slot's memory, and the way home.
 struct Place {
-    /// Empty once it has gone home.
-    memory: Box<[u8]>,
-    home: Arc<ArrayQueue<Box<[u8]>>>,
+    /// As long as what was written, so that what lies behind is out of reach. Without memory once it has
+    /// gone home.
+    memory: Vec<u8>,
+    /// Never more is written.
+    slot_bytes: usize,
+    home: Arc<ArrayQueue<Vec<u8>>>,
+}
+
+impl Place {
+    fn room_bytes(&self) -> usize {
+        self.slot_bytes - self.memory.len()
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.clear();
         // There is room for all slots of the pool at once.
-        let _ = self.home.push(std::mem::take(&mut self.memory));
+        let _ = self.home.push(memory);
     }
 }
 
 impl Slot<Empty> {
-    /// Makes the slot writable. What is in it is of former users, or zero.
+    /// Makes the slot writable.
     pub fn reserve(self) -> Slot<Reserved> {
         Slot {
             place: self.place,
@@ -99,31 +89,59 @@ impl Slot<Empty> {
 }
 
 impl Slot<Reserved> {
-    /// Makes the first `len` bytes final.
+    /// Writes a copy of the beginning of `bytes` behind what was written, as far as there is room; returns how
+    /// much that was.
+    pub fn put_slice(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.room_bytes().min(bytes.len());
+        self.place.memory.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    /// Writes `bytes` zeros, and lends them to be written in place: to a `Read`, or a codec. They count as
+    /// written whether they are touched or not; [`truncate`](Self::truncate) takes back what was not used.
     ///
     /// # Panics
-    /// When the slot is shorter.
-    pub fn commit(self, len: usize) -> OwnedSlot {
-        assert!(len <= self.place.memory.len(), "the slot is shorter");
+    /// When there is less [room](Self::room_bytes).
+    pub fn put_zeros(&mut self, bytes: usize) -> &mut [u8] {
+        assert!(bytes <= self.room_bytes(), "the slot is shorter");
+        let memory = &mut self.place.memory;
+        let at = memory.len();
+        memory.resize(at + bytes, 0);
+        &mut memory[at..]
+    }
+
+    /// Takes back what was written behind the first `bytes`; nothing if that is no more.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.place.memory.truncate(bytes);
+    }
+
+    /// How many bytes were written.
+    pub fn written_bytes(&self) -> usize {
+        self.place.memory.len()
+    }
+
+    /// How many more may be.
+    pub fn room_bytes(&self) -> usize {
+        self.place.room_bytes()
+    }
+
+    /// Makes what was written final.
+    pub fn commit(self) -> OwnedSlot {
         Slot {
             place: self.place,
-            state: Committed { len },
+            state: Committed(()),
         }
     }
 }
 
-/// All of the slot, to be written.
-impl Deref for Slot<Reserved> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.place.memory
+/// As [`put_slice`](Slot::put_slice): takes less than all, or nothing, when there is no room.
+impl io::Write for Slot<Reserved> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.put_slice(bytes))
     }
-}
 
-impl DerefMut for Slot<Reserved> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.place.memory
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -137,7 +155,7 @@ impl Deref for Slot<Committed> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.place.memory[..self.state.len]
+        &self.place.memory
     }
 }
 
@@ -161,7 +179,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slot")
-            .field("bytes", &self.place.memory.len())
+            .field("bytes", &self.place.slot_bytes)
+            .field("written_bytes", &self.place.memory.len())
             .field("state", &self.state)
             .finish()
     }
@@ -171,7 +190,7 @@ where
 ///
 /// Memory is allocated as slots are first taken, and kept until pool and slots are gone.
 pub struct SlotPool {
-    home: Arc<ArrayQueue<Box<[u8]>>>,
+    home: Arc<ArrayQueue<Vec<u8>>>,
     /// Slots that exist.
     made: Cell<usize>,
     slot_bytes: usize,
@@ -196,13 +215,14 @@ impl SlotPool {
             Some(memory) => memory,
             None if self.made.get() < self.slots() => {
                 self.made.set(self.made.get() + 1);
-                vec![0; self.slot_bytes].into_boxed_slice()
+                Vec::with_capacity(self.slot_bytes)
             }
             None => return None,
         };
         Some(Slot {
             place: Place {
                 memory,
+                slot_bytes: self.slot_bytes,
                 home: self.home.clone(),
             },
             state: Empty(()),
@@ -237,14 +257,22 @@ impl fmt::Debug for SlotPool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    fn written(pool: &SlotPool, bytes: &[u8]) -> OwnedSlot {
+        let mut slot = pool.take().unwrap().reserve();
+        assert_eq!(slot.put_slice(bytes), bytes.len());
+        slot.commit()
+    }
 
     #[test]
     fn a_pool_has_so_many_slots_and_no_more_until_one_comes_home() {
         let pool = SlotPool::new(2, 8);
         assert_eq!(pool.free(), 2);
         let first = pool.take().unwrap();
-        let second = pool.take().unwrap().reserve().commit(8);
+        let second = written(&pool, &[1; 8]);
         assert!(pool.take().is_none());
         drop(first);
         assert_eq!(pool.free(), 1);
@@ -258,9 +286,7 @@ mod tests {
         fn anywhere<T: Send + Sync + 'static>() {}
         anywhere::<OwnedSlot>();
         let pool = SlotPool::new(1, 4);
-        let mut slot = pool.take().unwrap().reserve();
-        slot.copy_from_slice(b"abcd");
-        let bytes = Bytes::from(slot.commit(3));
+        let bytes = Bytes::from(written(&pool, b"abc"));
         let part = bytes.slice(1..);
         drop(bytes);
         assert_eq!((&part[..], pool.free()), (&b"bc"[..], 0));
@@ -269,16 +295,41 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the slot is shorter")]
-    fn no_more_is_committed_than_there_is() {
+    fn nothing_is_seen_of_who_had_the_slot_before() {
+        let pool = SlotPool::new(1, 8);
+        drop(written(&pool, b"secret!!"));
+        assert_eq!(pool.take().unwrap().reserve().commit()[..], *b"");
+        let mut slot = pool.take().unwrap().reserve();
+        assert_eq!(slot.put_slice(b"ab"), 2);
+        slot.put_zeros(3)[1] = b'c';
+        assert_eq!(slot.commit()[..], *b"ab\0c\0");
+        let mut slot = pool.take().unwrap().reserve();
+        assert_eq!(slot.put_zeros(8), [0; 8]);
+    }
+
+    #[test]
+    fn a_slot_takes_what_it_has_room_for() {
         let pool = SlotPool::new(1, 4);
-        let _ = pool.take().unwrap().reserve().commit(5);
+        let mut slot = pool.take().unwrap().reserve();
+        assert_eq!((slot.put_slice(b"abc"), slot.room_bytes()), (3, 1));
+        assert_eq!(slot.put_slice(b"de"), 1);
+        assert_eq!(slot.write(b"f").unwrap(), 0);
+        slot.truncate(2);
+        assert_eq!((slot.written_bytes(), slot.room_bytes()), (2, 2));
+        assert_eq!(slot.commit()[..], *b"ab");
+    }
+
+    #[test]
+    #[should_panic(expected = "the slot is shorter")]
+    fn no_more_is_written_than_there_is() {
+        let pool = SlotPool::new(1, 4);
+        pool.take().unwrap().reserve().put_zeros(5);
     }
 
     #[test]
     fn slots_outlive_their_pool() {
         let pool = SlotPool::new(1, 4);
-        let slot = pool.take().unwrap().reserve().commit(4);
+        let slot = written(&pool, &[1; 4]);
         drop(pool);
         assert_eq!(slot.len(), 4);
     }

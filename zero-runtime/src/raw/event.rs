@@ -13,18 +13,7 @@ use crate::protocol::{ConnId, DisconnectReason};
 /// Something that happened on a [`RawShard`](crate::RawShard).
 ///
 /// What it borrows lies where it was received, until the next event is asked for, or the shard polled:
-/// keeping it for longer does not compile.
-///
-/// ```compile_fail
-/// # use zero_runtime::{RawShard, raw::Event};
-/// # fn keep(shard: &mut RawShard) -> std::io::Result<()> {
-/// if let Some(Event::Data { data, .. }) = shard.next_event() {
-///     shard.poll(None)?;
-///     println!("{}", data.len());
-/// }
-/// # Ok(())
-/// # }
-/// ```
+/// keeping it for longer does not compile (`tests/compile_fail`).
 ///
 /// What is to live longer is taken out:
 ///

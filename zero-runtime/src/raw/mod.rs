@@ -268,8 +268,8 @@ impl RawShard {
         let slot = self.slots.take().ok_or(DetachError::Exhausted)?;
         let mut slot = slot.reserve();
         copies::note(Copied::Detached);
-        slot[..data.len()].copy_from_slice(data);
-        Ok(slot.commit(data.len()))
+        slot.put_slice(data);
+        Ok(slot.commit())
     }
 
     /// Takes the request of the last event out, by copying it: it may then go anywhere. Its body is whole if
