@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::message::{Pooled, ResponseHead};
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::BodyLength;
 use crate::service::sealed::{Apart, Fill};
 use crate::service::{HttpService, Reply};
@@ -258,10 +259,10 @@ where
             Some(Ok(frame)) => frame,
         };
         match frame.into_data() {
-            Ok(mut data) => {
+            Ok(data) => {
                 let is_wanted = match data.remaining() {
                     0 => true,
-                    bytes => sink.data(data.copy_to_bytes(bytes)),
+                    _ => sink.data(copies::in_one_piece(Copied::BodyMade, data)),
                 };
                 if !is_wanted || body.is_end_stream() {
                     sink.end(None);

@@ -29,6 +29,15 @@ fn cost(data: &Bytes) -> usize {
     data.len().max(256)
 }
 
+/// A piece to be appended to: itself, unless others share its memory.
+fn appendable(piece: Bytes) -> BytesMut {
+    piece.try_into_mut().unwrap_or_else(|shared| {
+        let mut moved = BytesMut::new();
+        copies::append(Copied::BodyGathered, &shared, &mut moved);
+        moved
+    })
+}
+
 enum Item {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -95,9 +104,8 @@ impl BodySender {
             && last.len() + data.len() <= GATHERED_BYTES_MAX
         {
             let before = cost(last);
-            let mut gathered = BytesMut::from(std::mem::take(last));
-            copies::note(Copied::BodyGathered);
-            gathered.extend_from_slice(&data);
+            let mut gathered = appendable(std::mem::take(last));
+            copies::append(Copied::BodyGathered, &data, &mut gathered);
             *last = gathered.freeze();
             self.sent_bytes += (cost(last) - before) as u64;
             return self.flush();

@@ -59,8 +59,7 @@ impl BodyStream {
             if data.len() > bytes_max - all.len() {
                 return Err(CollectError::TooLarge(BodyTooLarge { bytes_max }));
             }
-            copies::note(Copied::BodyGathered);
-            all.extend_from_slice(&data);
+            copies::append(Copied::BodyGathered, &data, &mut all);
         }
         Ok(all.freeze())
     }

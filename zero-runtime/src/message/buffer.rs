@@ -6,6 +6,8 @@ use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::pool::copies::Append;
+
 /// Size of the blocks that small buffers are parts of.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// Blocks that a thread keeps; one whose parts are all sent is used again.
@@ -89,6 +91,12 @@ fn take(blocks: &mut Vec<BytesMut>, bytes: usize) -> BytesMut {
     // What is behind `bytes` stays with the block.
     let behind = blocks[at].split_off(bytes);
     std::mem::replace(&mut blocks[at], behind)
+}
+
+impl Append for SendBuffer {
+    fn append(&mut self, bytes: &[u8]) {
+        self.put_slice(bytes);
+    }
 }
 
 impl io::Write for SendBuffer {

@@ -6,11 +6,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Request, Uri, Version, request};
 
 use super::{BodyStream, CollectError, Headers, HttpRequest};
 use crate::body::RequestBody;
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::RequestLine;
 
 /// The bytes of a head, shared, and where its request line lies in them.
@@ -212,17 +213,18 @@ impl OwnedHead {
         };
         let mut head = BytesMut::with_capacity(64 + target.len() + parts.headers.len() * 48);
         let line = RequestLine::of(parts.method.as_str().len(), target_bytes, parts.version);
-        head.put_slice(parts.method.as_str().as_bytes());
-        head.put_u8(b' ');
-        head.put_slice(target.as_bytes());
-        head.put_slice(b" HTTP/1.1\r\n");
+        let mut put = |bytes: &[u8]| copies::append(Copied::HeadRewritten, bytes, &mut head);
+        put(parts.method.as_str().as_bytes());
+        put(b" ");
+        put(target.as_bytes());
+        put(b" HTTP/1.1\r\n");
         for (name, value) in &parts.headers {
-            head.put_slice(name.as_str().as_bytes());
-            head.put_slice(b": ");
-            head.put_slice(value.as_bytes());
-            head.put_slice(b"\r\n");
+            put(name.as_str().as_bytes());
+            put(b": ");
+            put(value.as_bytes());
+            put(b"\r\n");
         }
-        head.put_slice(b"\r\n");
+        put(b"\r\n");
         Ok(OwnedHead {
             bytes: head.freeze(),
             line,

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use http::Version;
 
 use super::HttpOwnedRequest;
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{Fields, RequestLine};
 
 /// A request whose head and body lie where they were received.
@@ -107,9 +107,9 @@ impl<'a> HttpRequest<'a> {
     /// Copies the request, to keep it or to send it elsewhere.
     pub fn to_owned_request(&self) -> HttpOwnedRequest {
         HttpOwnedRequest::whole(
-            Bytes::copy_from_slice(self.head),
+            copies::shared(Copied::Detached, self.head),
             self.line,
-            Bytes::copy_from_slice(self.body),
+            copies::shared(Copied::Detached, self.body),
             self.peer_addr,
         )
     }

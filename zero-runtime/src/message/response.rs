@@ -308,8 +308,7 @@ impl ZeroResponse {
     fn payload(mut self, content_type: &'static [u8], payload: &[u8]) -> Self {
         let lines = self.lines_mut();
         lines.payload.clear();
-        copies::note(Copied::Text);
-        lines.payload.extend_from_slice(payload);
+        copies::append(Copied::Text, payload, &mut lines.payload);
         lines.default_type = content_type;
         self.body = ResponseBody::EMPTY;
         self

@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::copies::{self, Copied};
 use crate::limits::ARENA_BLOCK_BYTES;
 
 /// Size of one block. A larger piece gets an allocation of its own.
@@ -31,15 +32,15 @@ impl Arena {
 
     /// Copies `bytes` into shared memory.
     #[inline]
-    pub fn copy(&mut self, bytes: &[u8]) -> Bytes {
+    pub(crate) fn copy(&mut self, why: Copied, bytes: &[u8]) -> Bytes {
         if self.blocks[self.current].capacity() < bytes.len() {
             if bytes.len() > PIECE_BYTES_MAX {
-                return Bytes::copy_from_slice(bytes);
+                return copies::shared(why, bytes);
             }
             self.next_block();
         }
         let block = &mut self.blocks[self.current];
-        block.extend_from_slice(bytes);
+        copies::append(why, bytes, block);
         block.split().freeze()
     }
 
@@ -81,12 +82,14 @@ impl Arena {
 mod tests {
     use super::*;
 
+    const WHY: Copied = Copied::HeadKept;
+
     #[test]
     fn pieces_keep_their_bytes_while_others_come_and_go() {
         let mut arena = Arena::new();
-        let kept: Vec<Bytes> = (0..=255u8).map(|i| arena.copy(&[i; 100])).collect();
+        let kept: Vec<Bytes> = (0..=255u8).map(|i| arena.copy(WHY, &[i; 100])).collect();
         for _ in 0..10_000 {
-            assert_eq!(arena.copy(b"passing")[..], b"passing"[..]);
+            assert_eq!(arena.copy(WHY, b"passing")[..], b"passing"[..]);
         }
         for (i, piece) in kept.iter().enumerate() {
             assert!(piece.iter().all(|byte| *byte as usize == i));
@@ -100,7 +103,7 @@ mod tests {
         let mut addresses = std::collections::HashSet::new();
         for _ in 0..10_000 {
             // The one before is alive while this one is made, whatever block it is in.
-            last = arena.copy(&[last.len() as u8; 1000]);
+            last = arena.copy(WHY, &[last.len() as u8; 1000]);
             addresses.insert(last.as_ptr());
         }
         assert!(addresses.len() <= BLOCKS * BLOCK_BYTES / 1000);
@@ -112,7 +115,7 @@ mod tests {
         let mut arena = Arena::new();
         let mut addresses = std::collections::HashSet::new();
         for _ in 0..100_000 {
-            addresses.insert(arena.copy(&[0; 1000]).as_ptr());
+            addresses.insert(arena.copy(WHY, &[0; 1000]).as_ptr());
         }
         assert!(addresses.len() <= BLOCKS * BLOCK_BYTES / 1000 + BLOCKS);
     }
@@ -124,7 +127,7 @@ mod tests {
         for n in 0..100_000u32 {
             let mut room = arena.room(1000);
             assert!(room.capacity() >= 1000 && room.is_empty());
-            let beside = arena.copy(&n.to_le_bytes());
+            let beside = arena.copy(WHY, &n.to_le_bytes());
             room.extend_from_slice(&[n as u8; 1000]);
             assert_eq!(beside[..], n.to_le_bytes());
             assert!(room.freeze().iter().all(|byte| *byte == n as u8));
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn a_large_piece_stands_alone() {
         let mut arena = Arena::new();
-        assert_eq!(arena.copy(&[7; BLOCK_BYTES]).len(), BLOCK_BYTES);
+        assert_eq!(arena.copy(WHY, &[7; BLOCK_BYTES]).len(), BLOCK_BYTES);
         assert!(arena.blocks.iter().all(|block| block.capacity() == 0));
     }
 }

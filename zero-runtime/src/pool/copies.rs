@@ -1,9 +1,12 @@
-//! Every copy of a message's bytes that our code makes, counted by its reason in debug builds.
+//! Every copy of a message's bytes that our code makes: made here, and counted by its reason in debug builds.
 //!
 //! A request that lies whole in its receive buffer is answered by `run_sync` without any of them; a large
 //! `Bytes` goes to the kernel without any. Where a copy is the better choice it has a name here.
+//! `tests/copies_counted.rs` reads the sources for copies that are made elsewhere.
 
 use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
 
 #[cfg(debug_assertions)]
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,9 +31,15 @@ pub enum Copied {
     Text,
     /// Bytes or a request that were taken out of an event, to outlive it.
     Detached,
+    /// What a protocol or the owner of a loop wrote from where it may not stay.
+    Written,
+    /// A head that is written anew: because a layer has changed it, or since it was in `http`'s types.
+    HeadRewritten,
+    /// A piece of a response's body that is no `Bytes`.
+    BodyMade,
 }
 
-const REASONS: [Copied; 8] = [
+const REASONS: [Copied; 11] = [
     Copied::HeadKept,
     Copied::BodyKept,
     Copied::BodyGathered,
@@ -39,18 +48,69 @@ const REASONS: [Copied; 8] = [
     Copied::ReadAhead,
     Copied::Text,
     Copied::Detached,
+    Copied::Written,
+    Copied::HeadRewritten,
+    Copied::BodyMade,
 ];
 
 #[cfg(debug_assertions)]
 static COPIES: [AtomicU64; REASONS.len()] = [const { AtomicU64::new(0) }; REASONS.len()];
 
 /// Notes a copy. Nothing in release builds.
-#[inline]
-pub(crate) fn note(why: Copied) {
+#[inline(always)]
+fn note(why: Copied) {
     // Relaxed: the counts publish nothing but themselves.
     #[cfg(debug_assertions)]
     COPIES[why as usize].fetch_add(1, Relaxed);
     let _ = why;
+}
+
+/// Takes copies of bytes behind what it has.
+pub(crate) trait Append {
+    fn append(&mut self, bytes: &[u8]);
+}
+
+impl Append for Vec<u8> {
+    #[inline(always)]
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Append for BytesMut {
+    #[inline(always)]
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Copies `bytes` behind what is in `to`. No bytes are no copy.
+#[inline(always)]
+pub(crate) fn append(why: Copied, bytes: &[u8], to: &mut impl Append) {
+    if cfg!(debug_assertions) && !bytes.is_empty() {
+        note(why);
+    }
+    to.append(bytes);
+}
+
+/// Copies `bytes` into memory of their own. No bytes are no copy.
+#[inline]
+pub(crate) fn shared(why: Copied, bytes: &[u8]) -> Bytes {
+    if cfg!(debug_assertions) && !bytes.is_empty() {
+        note(why);
+    }
+    Bytes::copy_from_slice(bytes)
+}
+
+/// All of `data` in one piece: itself, if it is a `Bytes`, else a copy.
+#[inline(always)]
+pub(crate) fn in_one_piece(why: Copied, mut data: impl Buf) -> Bytes {
+    let at = data.chunk().as_ptr();
+    let bytes = data.copy_to_bytes(data.remaining());
+    if cfg!(debug_assertions) && bytes.as_ptr() != at {
+        note(why);
+    }
+    bytes
 }
 
 /// How often bytes have been copied in this process, by reason.
@@ -88,5 +148,38 @@ impl fmt::Debug for Copies {
         f.debug_map()
             .entries(all.filter(|(_, count)| *count > 0))
             .finish()
+    }
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// No other test of this crate copies for this reason.
+    const WHY: Copied = Copied::BodyMade;
+
+    #[test]
+    fn what_is_copied_is_counted_and_what_is_not_is_not() {
+        let made = |make: &mut dyn FnMut() -> Bytes| {
+            let before = Copies::now();
+            let bytes = make();
+            (bytes, Copies::now().since(before).of(WHY))
+        };
+        let text = Bytes::from_static(b"text");
+        let whole = made(&mut || in_one_piece(WHY, text.clone()));
+        assert_eq!(whole, (text.clone(), 0));
+        let other = made(&mut || in_one_piece(WHY, VecDeque::from(b"text".to_vec())));
+        assert_eq!(other, (text.clone(), 1));
+        assert_eq!(made(&mut || shared(WHY, &text)), (text.clone(), 1));
+        assert_eq!(made(&mut || shared(WHY, &[])).1, 0);
+        let appended = made(&mut || {
+            let mut bytes = b"t".to_vec();
+            append(WHY, b"ext", &mut bytes);
+            append(WHY, b"", &mut bytes);
+            bytes.into()
+        });
+        assert_eq!(appended, (text, 1));
     }
 }

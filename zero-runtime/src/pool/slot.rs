@@ -14,6 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
+use super::copies::Append;
+
 /// A slot that was taken from its pool and has no use yet.
 #[derive(Debug)]
 pub struct Empty(());
@@ -142,6 +144,13 @@ impl io::Write for Slot<Reserved> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Append for Slot<Reserved> {
+    fn append(&mut self, bytes: &[u8]) {
+        let taken = self.put_slice(bytes);
+        debug_assert_eq!(taken, bytes.len(), "there is room");
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::copies::{self, Copied};
+use super::copies::{self, Append, Copied};
 
 /// Bodies up to this size are copied behind their head: one flat send is cheaper than a vector.
 pub const COPY_BYTES_MAX: usize = 4096;
@@ -72,7 +72,8 @@ impl WriteBuf {
         self.flat.capacity()
     }
 
-    /// Appends a copy of `bytes`.
+    /// Appends what the server says by itself: a head's lines, what frames a body. A message's own bytes are
+    /// [appended](copies::append) with a reason.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
         self.flat.extend_from_slice(bytes);
@@ -93,8 +94,7 @@ impl WriteBuf {
     #[inline]
     pub fn put_bytes(&mut self, bytes: Bytes) {
         if bytes.len() <= COPY_BYTES_MAX {
-            copies::note(Copied::Joined);
-            return self.put_slice(&bytes);
+            return copies::append(Copied::Joined, &bytes, self);
         }
         self.unsent += bytes.len();
         self.splices.push_back(Splice {
@@ -207,6 +207,13 @@ impl WriteBuf {
         self.flat_sent = 0;
         self.splice_sent = 0;
         self.unsent = 0;
+    }
+}
+
+impl Append for WriteBuf {
+    #[inline(always)]
+    fn append(&mut self, bytes: &[u8]) {
+        self.put_slice(bytes);
     }
 }
 

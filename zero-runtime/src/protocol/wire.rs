@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::bridge::inbox::ConnSignal;
+use crate::pool::copies::{self, Copied};
 use crate::pool::spares::Spares;
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::time::Now;
@@ -86,7 +87,7 @@ impl Wire<'_> {
             self.asked.wants_room = true;
         }
         if taken > 0 {
-            self.staged().0.put_slice(&bytes[..taken]);
+            copies::append(Copied::Written, &bytes[..taken], self.staged().0);
         }
         taken
     }

@@ -267,8 +267,7 @@ impl RawShard {
         }
         let slot = self.slots.take().ok_or(DetachError::Exhausted)?;
         let mut slot = slot.reserve();
-        copies::note(Copied::Detached);
-        slot.put_slice(data);
+        copies::append(Copied::Detached, data, &mut slot);
         Ok(slot.commit())
     }
 
@@ -285,7 +284,6 @@ impl RawShard {
         else {
             return None;
         };
-        copies::note(Copied::Detached);
         let input = self.shard.input();
         let request = request_in(input, head.clone(), *line, body.clone(), *peer_addr);
         Some(request.to_owned_request())

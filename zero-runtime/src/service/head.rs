@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, request};
 use crate::error::BoxError;
 use crate::message::{OwnedHead, Pooled, ResponseBody, ResponseHead, ZeroResponse};
 use crate::pool::arena::Arena;
-use crate::pool::copies::{self, Copied};
+use crate::pool::copies::Copied;
 use crate::proto::h1::{self, HeadMemory, HeadTable, ParseError};
 use crate::upgrade::OnUpgrade;
 
@@ -71,8 +71,7 @@ impl sealed::Fill for request::Parts {
         if let Some(map) = source.maps.pop() {
             h1::lend_map(parts, map);
         }
-        copies::note(Copied::HeadKept);
-        let shared = source.arena.copy(source.bytes);
+        let shared = source.arena.copy(Copied::HeadKept, source.bytes);
         h1::fill_head(shared, source.table, source.memory, parts)
     }
 
@@ -104,9 +103,8 @@ impl sealed::Fill for OwnedHead {
         if !line.has_valid_target(source.bytes) {
             return Err(ParseError::Target);
         }
-        copies::note(Copied::HeadKept);
         *place = Some(OwnedHead {
-            bytes: source.arena.copy(source.bytes),
+            bytes: source.arena.copy(Copied::HeadKept, source.bytes),
             line,
         });
         Ok(())

@@ -3,8 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
-
 use super::conn::{Carry, Conn, Destination, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
 use crate::config::Disconnect;
@@ -180,8 +178,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.counters.connections_open.decrement();
         self.discharge(conn.charged_bytes);
         self.counters.connections_handed_over.add(1);
-        copies::note(Copied::ReadAhead);
-        let read_ahead = Bytes::copy_from_slice(conn.carry.bytes());
+        let read_ahead = copies::shared(Copied::ReadAhead, conn.carry.bytes());
         let upgraded = self.ring.release(conn.socket);
         let place = self.away.place(conn.ticket);
         let upgraded = upgraded.map(|socket| Upgraded {

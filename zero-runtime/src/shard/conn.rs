@@ -415,8 +415,7 @@ impl Carry {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
         }
-        copies::note(Copied::Carried);
-        self.bytes.extend_from_slice(bytes);
+        copies::append(Copied::Carried, bytes, &mut self.bytes);
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -472,27 +471,23 @@ impl Collected {
     ) {
         match self {
             Collected::Nothing if piece.len() >= expected || whole.is_some() => {
-                *self = Collected::Piece(whole.unwrap_or_else(|| {
-                    copies::note(Copied::BodyKept);
-                    arena.copy(piece)
-                }));
-                return;
+                let kept = whole.unwrap_or_else(|| arena.copy(Copied::BodyKept, piece));
+                *self = Collected::Piece(kept);
             }
             Collected::Nothing => {
                 let mut bytes = arena.room(expected);
-                bytes.extend_from_slice(piece);
+                copies::append(Copied::BodyGathered, piece, &mut bytes);
                 *self = Collected::Pieces(bytes);
             }
             Collected::Piece(first) => {
                 let mut bytes = arena.room(expected.max(first.len() + piece.len()));
-                bytes.extend_from_slice(first);
-                bytes.extend_from_slice(piece);
+                copies::append(Copied::BodyGathered, first, &mut bytes);
+                copies::append(Copied::BodyGathered, piece, &mut bytes);
                 *self = Collected::Pieces(bytes);
             }
-            Collected::Pieces(bytes) => bytes.extend_from_slice(piece),
+            Collected::Pieces(bytes) => copies::append(Copied::BodyGathered, piece, bytes),
             Collected::Lent => unreachable!("one receive at a time"),
         }
-        copies::note(Copied::BodyGathered);
     }
 
     /// Takes the buffer out if it has room for more of the body; makes one for `expected` bytes
@@ -517,8 +512,7 @@ impl Collected {
 
     fn moved(first: &[u8], expected: usize) -> BytesMut {
         let mut bytes = BytesMut::with_capacity(expected);
-        copies::note(Copied::BodyGathered);
-        bytes.extend_from_slice(first);
+        copies::append(Copied::BodyGathered, first, &mut bytes);
         bytes
     }
 
@@ -528,8 +522,7 @@ impl Collected {
             Collected::Piece(bytes) => bytes,
             // What was made room for has not come: its reader may keep this for long.
             Collected::Pieces(bytes) if bytes.len() < bytes.capacity() / 2 => {
-                copies::note(Copied::BodyGathered);
-                Bytes::copy_from_slice(&bytes)
+                copies::shared(Copied::BodyGathered, &bytes)
             }
             Collected::Pieces(bytes) => bytes.freeze(),
         }

@@ -11,7 +11,7 @@ use super::lend::{lender, present};
 use super::{Exchange, HeadOf, PendingCall, Shard, Want};
 use crate::error::BodyError;
 use crate::pool::arena::PIECE_BYTES_MAX;
-use crate::pool::copies::{self, Copied};
+use crate::pool::copies::Copied;
 use crate::proto::h1::{self, Eof, Event, ParseError};
 use crate::protocol::{Next, ProtocolHandler};
 use crate::ring::Ring;
@@ -495,10 +495,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         match &mut conn.incoming {
             Incoming::Nothing | Incoming::Skipping => {}
             Incoming::Streaming { sender, .. } => {
-                sender.data(whole.unwrap_or_else(|| {
-                    copies::note(Copied::BodyKept);
-                    self.arena.copy(piece)
-                }));
+                let kept = || self.arena.copy(Copied::BodyKept, piece);
+                sender.data(whole.unwrap_or_else(kept));
             }
             incoming => {
                 let call = match incoming {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::socket::Socket;
 use super::{Place, Upgraded};
 use crate::phase::{Guest, cut};
+use crate::pool::copies::{self, Append, Copied};
 
 /// A connection that left its shard, for tokio: its socket, and what was read from that before it was tokio's.
 ///
@@ -71,6 +72,12 @@ impl Drop for Stream {
     }
 }
 
+impl Append for ReadBuf<'_> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.put_slice(bytes);
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -81,7 +88,7 @@ impl AsyncRead for Stream {
             return self.poll_socket(|socket| socket.poll_read(cx, buf));
         };
         let count = read_ahead.len().min(buf.remaining());
-        buf.put_slice(&read_ahead.split_to(count));
+        copies::append(Copied::ReadAhead, &read_ahead.split_to(count), buf);
         if read_ahead.is_empty() {
             self.read_ahead = None;
         }

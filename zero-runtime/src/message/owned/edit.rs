@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::HttpOwnedRequest;
 use crate::message::SendBuffer;
+use crate::pool::copies::{self, Copied};
 use crate::proto::h1::{Fields, RequestLine};
 
 impl HttpOwnedRequest {
@@ -119,7 +120,9 @@ fn empty_line_start(head: &[u8]) -> usize {
 
 fn joined(parts: &[&[u8]]) -> Bytes {
     let mut all = SendBuffer::with_capacity(parts.iter().map(|part| part.len()).sum());
-    parts.iter().for_each(|part| all.put_slice(part));
+    for part in parts {
+        copies::append(Copied::HeadRewritten, part, &mut all);
+    }
     all.freeze()
 }
 

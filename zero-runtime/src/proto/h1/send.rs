@@ -62,11 +62,10 @@ fn put_chunk(data: Bytes, out: &mut WriteBuf) {
         out.put_bytes(data);
         return out.put_slice(b"\r\n");
     }
-    copies::note(Copied::Joined);
     out.write_flat(|flat| {
         flat.reserve(line.len() + data.len() + 2);
         flat.extend_from_slice(line);
-        flat.extend_from_slice(&data);
+        copies::append(Copied::Joined, &data, flat);
         flat.extend_from_slice(b"\r\n");
     });
 }

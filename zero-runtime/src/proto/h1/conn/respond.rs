@@ -99,9 +99,6 @@ impl Conn {
         let Some(status_line) = encode::status_line_of_body(status) else {
             return false;
         };
-        if !payload.is_empty() {
-            copies::note(Copied::Joined);
-        }
         out.write_flat(|flat| encode::put_whole(status_line, lines, payload, date, flat));
         self.expectation = Expectation::None;
         self.writing = Writing::Complete;
@@ -157,8 +154,7 @@ impl Conn {
             "{:?}",
             self.writing
         );
-        copies::note(Copied::Joined);
-        out.put_slice(data);
+        copies::append(Copied::Joined, data, out);
         self.writing = Writing::Complete;
     }
 

@@ -5,6 +5,7 @@ use http::header;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::{Asked, Head, Promised, may_have_length, status_line};
+use crate::pool::copies::{self, Copied};
 use crate::proto::date::DateCache;
 use crate::proto::h1::BodyLength;
 use crate::proto::h1::framing::MethodKind;
@@ -80,7 +81,7 @@ pub(in super::super) fn put_whole(
     out.extend_from_slice(lines);
     put_length(payload.len() as u64, out);
     out.extend_from_slice(date.last_line());
-    out.extend_from_slice(payload);
+    copies::append(Copied::Joined, payload, out);
 }
 
 /// The line that says the body's length.
