@@ -212,14 +212,17 @@ pub enum Closing {
 pub enum DisconnectReason {
     /// Both sides have ended it in order.
     Ended,
-    /// This side has closed it: asked to, by its protocol, or because the shard shuts down.
+    /// This side has closed it: asked to, by its protocol, because the shard shuts down, or because a request was
+    /// not answered within `Config::request_timeout`.
     Closed,
     /// Receiving or sending failed: `ConnectionReset` when the peer reset it, `BrokenPipe` when it had
     /// gone before.
     Failed(io::ErrorKind),
     /// It could not be connected.
     ConnectFailed(io::ErrorKind),
-    /// The peer took nothing of what was sent for longer than `Config::write_timeout`.
+    /// The peer took nothing of what was sent for longer than `Config::write_timeout`; or its protocol
+    /// [says](Wire::note_timed_out) that it was late with what it had to send: over HTTP/1.1 a head, the next request
+    /// or a body (`Config::head_timeout`, `keep_alive_timeout`, `body_timeout`).
     TimedOut,
     /// The shard ran out of `Config::buffered_bytes_max`, and the peer took next to nothing of what was
     /// sent.

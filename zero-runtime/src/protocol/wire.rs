@@ -33,6 +33,7 @@ pub(crate) struct Asked {
     pub(crate) looks_again: bool,
     pub(crate) before_send: bool,
     pub(crate) wants_room: bool,
+    pub(crate) timed_out: bool,
     /// Whether receiving is to pause, or to go on.
     pub(crate) pauses: Option<bool>,
     /// When to be called, in nanoseconds of the shard's clock.
@@ -46,6 +47,7 @@ impl Asked {
         looks_again: false,
         before_send: false,
         wants_room: false,
+        timed_out: false,
         pauses: None,
         timeout_at_ns: None,
     };
@@ -176,6 +178,12 @@ impl Wire<'_> {
     /// Closes at once; what is unsent is dropped, and a peer whose bytes were not read sees a reset.
     pub fn close(&mut self) {
         self.end(Ending::Now);
+    }
+
+    /// Says that it is its peer's being late that ends the connection: `handle_closed` is then told
+    /// [`DisconnectReason::TimedOut`](super::DisconnectReason::TimedOut). Ends nothing by itself.
+    pub fn note_timed_out(&mut self) {
+        self.asked.timed_out = true;
     }
 
     fn end(&mut self, ending: Ending) {

@@ -127,9 +127,8 @@ impl RawShard {
             usize::from(limits.recv_buffers),
             limits.recv_buffer_bytes as usize,
         );
-        let standard = Standard::new(&limits);
         Ok(RawShard {
-            shard: ProtocolShard::with_limits(limits, standard)?,
+            shard: ProtocolShard::with_limits(limits, Standard::new)?,
             slots,
             last: Last::Nothing,
         })
@@ -446,7 +445,10 @@ impl RawShard {
         self.shard.conn_stats(conn)
     }
 
-    /// The slots that [`detach_event_data`](Self::detach_event_data) takes, and how many are free.
+    /// The slots that [`detach_event_data`](Self::detach_event_data) takes, and how many are free: nothing but
+    /// these. Buffers that the kernel receives into are home again with the next event (`recv_starved` of
+    /// [`stats`](Self::stats) counts how often they did not suffice), and what connections hold in memory besides is
+    /// its `buffered_bytes`, held to `Config::buffered_bytes_max`.
     pub fn pool_stats(&self) -> PoolStats {
         PoolStats {
             slots: self.slots.slots(),
@@ -455,12 +457,13 @@ impl RawShard {
         }
     }
 
-    /// How near to their end the slots are.
+    /// How near to their end the [slots](Self::pool_stats) are.
     pub fn pool_pressure(&self) -> Pressure {
         self.pool_stats().pressure()
     }
 
-    /// What the shard has counted since it was made. Requests and responses are counted by services only.
+    /// What the shard has counted since it was made; of HTTP what a server's shard counts of its connections, too:
+    /// requests, responses, `parse_errors` and their kinds, the four timeouts of peers and answers.
     pub fn stats(&self) -> Stats {
         self.shard.stats()
     }

@@ -90,10 +90,13 @@ impl<P: ProtocolHandler> ProtocolShard<P> {
     /// descriptors that cannot be had. There is no other backend: a configuration, or `ZERO_BACKEND`, that
     /// asks for hyper is `Unsupported`.
     pub fn new(config: Config, handler: P) -> io::Result<Self> {
-        Self::with_limits(limits(config)?, handler)
+        Self::with_limits(limits(config)?, |_, _| handler)
     }
 
-    pub(super) fn with_limits(limits: Limits, handler: P) -> io::Result<Self> {
+    pub(super) fn with_limits(
+        limits: Limits,
+        handler: impl FnOnce(&Limits, &Arc<ShardCounters>) -> P,
+    ) -> io::Result<Self> {
         server::require_io_uring()?;
         let seed = HostSeed::new(limits.clone())?;
         let counters = seed.counters.clone();
@@ -105,6 +108,7 @@ impl<P: ProtocolHandler> ProtocolShard<P> {
             wakeup: seed.bell.clone(),
             counters: counters.clone(),
         })?;
+        let handler = handler(&limits, &counters);
         Ok(ProtocolShard {
             host: Host::new(ring, seed, handler),
             limits,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,6 +14,7 @@ use crate::protocol::{
     Closing, ConnId, DisconnectReason, Next, Opening, ProtocolHandler, Step, Wire,
 };
 use crate::shard::raw::http::{HttpEvent, RawHttp, RawHttpConn, RespondError};
+use crate::stats::ShardCounters;
 
 /// What is spoken behind a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,9 +69,9 @@ impl fmt::Debug for RawOrder {
 }
 
 impl Standard {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, counters: &Arc<ShardCounters>) -> Self {
         Standard {
-            http: RawHttp::new(limits),
+            http: RawHttp::new(limits, counters),
             speaks: Vec::new(),
         }
     }

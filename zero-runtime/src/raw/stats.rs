@@ -1,6 +1,7 @@
 //! How much of a raw shard's slots is in use.
 
-/// The slots that events' bytes are taken out into.
+/// The slots that events' bytes are taken out into, and no other memory of the shard: what that is, and where it
+/// is counted, is at [`RawShard::pool_stats`](crate::RawShard::pool_stats).
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolStats {

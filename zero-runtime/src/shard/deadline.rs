@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 
-use super::conn::{BodySpan, Conn, Incoming, NEVER, ReadWait, Recv, State};
+use super::conn::{BodySpan, Incoming, NEVER, ReadWait, Recv, State};
 use super::{Exchange, Shard};
-use crate::config::Conformance;
 use crate::error::BodyError;
 use crate::lifecycle::Phase;
+use crate::proto::h1::{Late, Overdue, is_too_slow};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
@@ -58,21 +58,27 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        match conn.read_wait {
+        let has_begun = conn.state == State::Open && !conn.carry.is_empty();
+        let (overdue, count) = match conn.read_wait {
             ReadWait::Body => return self.judge_body(key),
             ReadWait::Handler => return self.note_timeout(key),
-            // It is still reading answers; the write side has a deadline of its own.
-            wait if conn.unsent_bytes() > 0 => return self.wait_longer(key, wait),
-            // It was to ask at once, and had nothing to ask.
-            ReadWait::Head if self.phase != Phase::Running && conn.carry.is_empty() => {}
-            ReadWait::Head => {
-                self.counters.timeouts_head.add(1);
-                return self.end_late_head(key);
-            }
-            ReadWait::KeepAlive => self.counters.timeouts_keep_alive.add(1),
-            ReadWait::Nothing | ReadWait::Linger => {}
+            ReadWait::Head => (Overdue::Head { has_begun }, &self.counters.timeouts_head),
+            ReadWait::KeepAlive => (Overdue::NextRequest, &self.counters.timeouts_keep_alive),
+            ReadWait::Nothing | ReadWait::Linger => return self.terminate(key),
+        };
+        let wait = conn.read_wait;
+        let late = overdue.consequence(conn.unsent_bytes(), self.limits.conformance);
+        if late == Late::StillReads {
+            return self.wait_longer(key, wait);
         }
-        self.terminate(key);
+        // While the server drains it was to ask at once, and had nothing to ask.
+        if self.phase == Phase::Running || has_begun || wait == ReadWait::KeepAlive {
+            count.increment();
+        }
+        match late {
+            Late::Refused => self.refuse(key, StatusCode::REQUEST_TIMEOUT),
+            Late::Cut | Late::StillReads => self.terminate(key),
+        }
     }
 
     /// How long a connection that has not asked yet has to do so while the server drains.
@@ -92,24 +98,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    /// A head has not come in time. Whoever has sent a part of it is told so; whoever has not sent a
-    /// byte may have opened the connection in advance, and would take the answer for its first
-    /// request's.
-    //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9
-    //# The 408 (Request Timeout) status code indicates that the server did
-    //# not receive a complete request message within the time that it was
-    //# prepared to wait.
-    fn end_late_head(&mut self, key: Key) {
-        let is_strict = self.limits.conformance == Conformance::Strict;
-        let has_begun = |conn: &mut Conn<R::Socket, M::Service>| {
-            conn.state == State::Open && !conn.carry.is_empty()
-        };
-        if !is_strict || !self.conns.get_mut(key).is_some_and(has_begun) {
-            return self.terminate(key);
-        }
-        self.refuse(key, StatusCode::REQUEST_TIMEOUT);
-    }
-
     /// Answers a peer that has asked nothing yet, and closes.
     pub(super) fn refuse(&mut self, key: Key, status: StatusCode) {
         if let Some(conn) = self.conns.get_mut(key) {
@@ -125,8 +113,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// all the time.
     fn judge_body(&mut self, key: Key) {
         let span_ns = self.limits.body_timeout_ns.unwrap_or(NEVER);
-        let least_bytes =
-            u128::from(self.limits.body_rate_min) * u128::from(span_ns) / 1_000_000_000;
+        let rate_min = self.limits.body_rate_min;
         let next_ns = self.deadline_after(self.limits.body_timeout_ns);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
@@ -136,7 +123,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             || is_paused
             || conn.h1.owes_continue()
             || matches!(conn.incoming, Incoming::Skipping);
-        if is_excused || u128::from(conn.body_span.bytes) >= least_bytes {
+        if is_excused || !is_too_slow(conn.body_span.bytes, rate_min, span_ns) {
             conn.body_span = BodySpan {
                 bytes: 0,
                 is_excused: is_paused,

@@ -18,6 +18,7 @@ use crate::ring::Ring;
 use crate::service::sealed::Fill;
 use crate::service::{HttpService, MakeHttpService, Source};
 use crate::slots::Key;
+use crate::stats::ShardCounters;
 use crate::upgrade::OnUpgrade;
 use crate::worker::Spawn;
 
@@ -547,15 +548,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if error == ParseError::Http2 && conn.requests == 0 && M::SPEAKS_HTTP2 {
             return self.leave(key, Destination::Http2);
         }
-        self.counters.parse_errors.add(1);
-        match error {
-            ParseError::HeadTooLarge => self.counters.heads_too_large.increment(),
-            ParseError::TargetTooLong => self.counters.targets_too_long.increment(),
-            ParseError::ChunkExtension | ParseError::TrailersTooLarge => {
-                self.counters.bodies_over_limits.increment();
-            }
-            _ => {}
-        }
+        count_refused(error, &self.counters);
         conn.deaf = true;
         if !matches!(conn.exchange, Exchange::Idle) {
             return self.end_body(key, Err(BodyError::Invalid));
@@ -613,5 +606,19 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// A deadline this long from now, if there is to be one.
     pub(super) fn deadline_after(&self, timeout_ns: Option<u64>) -> u64 {
         after(self.now.mono_ns, timeout_ns)
+    }
+}
+
+/// Counts a message that was malformed or went over a limit.
+#[cold]
+pub(super) fn count_refused(error: ParseError, counters: &ShardCounters) {
+    counters.parse_errors.increment();
+    match error {
+        ParseError::HeadTooLarge => counters.heads_too_large.increment(),
+        ParseError::TargetTooLong => counters.targets_too_long.increment(),
+        ParseError::ChunkExtension | ParseError::TrailersTooLarge => {
+            counters.bodies_over_limits.increment();
+        }
+        _ => {}
     }
 }

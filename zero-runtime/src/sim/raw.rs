@@ -21,11 +21,12 @@ use super::script::Talk;
 use super::spawn::SimSpawn;
 use super::world::{Seat, Shared, World};
 use super::{chosen_seed, replayable};
+use crate::limits::Limits;
 use crate::message::ZeroResponse;
 use crate::protocol::{ConnId, Opening, ProtocolHandler, Step, Wire};
 use crate::shard::raw::http::{HttpEvent, RawHttp, RespondError, request_in};
 use crate::shard::raw::{Host, HostSeed};
-use crate::stats::Stats;
+use crate::stats::{ShardCounters, Stats};
 
 /// What a run leaves behind, equal for equal seeds.
 #[derive(PartialEq, Eq, Debug)]
@@ -42,11 +43,11 @@ struct Run<P: ProtocolHandler> {
     host: Host<SimRing, P>,
     world: Rc<RefCell<World>>,
     spawn: SimSpawn,
-    counters: Arc<crate::stats::ShardCounters>,
+    counters: Arc<ShardCounters>,
 }
 
 impl<P: ProtocolHandler> Run<P> {
-    fn new(seed: u64, talk: Talk, handler: impl FnOnce(&crate::limits::Limits) -> P) -> Self {
+    fn new(seed: u64, talk: Talk, handler: impl FnOnce(&Limits, &Arc<ShardCounters>) -> P) -> Self {
         let mut rng = Rng::new(seed);
         let limits = limits(&mut rng);
         let mut host = HostSeed::new(limits).expect("an eventfd can be had");
@@ -65,7 +66,7 @@ impl<P: ProtocolHandler> Run<P> {
         let world = Rc::new(RefCell::new(world));
         let ring = SimRing::new(world.clone(), spawn.clone(), 0);
         let counters = host.counters.clone();
-        let handler = handler(&host.limits);
+        let handler = handler(&host.limits, &counters);
         Run {
             host: Host::new(ring, host, handler),
             world,
@@ -133,7 +134,7 @@ impl ProtocolHandler for Echo {
 fn simulate_echo(seed: u64) -> Report {
     let test = "sim::raw::streams_are_echoed";
     replayable(seed, test, || {
-        let mut run = Run::new(seed, Talk::Echo, |_| Echo);
+        let mut run = Run::new(seed, Talk::Echo, |_, _| Echo);
         while !run.host.has_ended() {
             run.host.poll(None).expect("a simulated ring never fails");
             assert!(run.host.next().is_none(), "an echo has no events");
@@ -195,8 +196,10 @@ impl App {
             tally.ever(Place::ResponseBody),
         );
         assert_eq!(alive, 0, "{ever} bodies were made");
-        let errors = report.stats.parse_errors;
-        assert!(report.answered as u64 <= responses + errors + REFUSALS_MAX);
+        let stats = report.stats;
+        let refusals = stats.parse_errors + stats.timeouts_head;
+        assert!(report.answered as u64 <= stats.responses + refusals);
+        assert_eq!(stats.responses, responses + stats.timeouts_request);
         report
     }
 
@@ -303,9 +306,6 @@ impl App {
             .with(conn(at).0, |_, _, wire| wire.close_graceful());
     }
 }
-
-/// Answers that nobody counts: to heads that came too late, or were none.
-const REFUSALS_MAX: u64 = 40;
 
 fn simulate_http(seed: u64) -> Report {
     let test = "sim::raw::requests_are_answered_by_who_owns_the_loop";

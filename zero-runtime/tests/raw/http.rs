@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use zero_runtime::raw::{ConnId, Event, RespondError};
+use zero_runtime::raw::{ConnId, DisconnectReason, Event, RespondError};
 use zero_runtime::{BodyError, Config, RawShard, ZeroResponse};
 
 use crate::support::*;
@@ -212,6 +212,9 @@ fn what_cannot_be_understood_is_refused_and_nobody_is_told() {
     );
     let answer = serve(&mut shard, ask(addr, vec![long.into_bytes()]));
     assert!(answer.starts_with(b"HTTP/1.1 431"));
+    let stats = shard.stats();
+    assert_eq!((stats.parse_errors, stats.heads_too_large), (6, 1));
+    assert_eq!((stats.requests, stats.responses), (0, 0));
 }
 
 #[test]
@@ -314,7 +317,7 @@ fn a_client_that_ends_its_side_while_it_waits_is_told_and_still_answered() {
     shard.http_respond(conn, response).unwrap();
     let (answer, whys) = while_runs_and_ends(&mut shard, client, 1);
     assert_eq!(bodies(&answer), ["200 still"]);
-    assert_eq!(whys, [zero_runtime::raw::DisconnectReason::Ended]);
+    assert_eq!(whys, [DisconnectReason::Ended]);
 }
 
 /// Pieces that another thread sends.
@@ -427,16 +430,47 @@ fn times_are_kept() {
             .keep_alive_timeout(unit / 2)
             .linger_timeout(Duration::ZERO);
         let (mut shard, addr) = http(config);
-        let late = serve(&mut shard, ask(addr, vec![b"GET / HTTP/1.1\r\n".to_vec()]));
+        let late = ask(addr, vec![b"GET / HTTP/1.1\r\n".to_vec()]);
+        let (late, whys) = while_runs_and_ends(&mut shard, late, 1);
+        assert_eq!(whys, [DisconnectReason::TimedOut]);
         assert!(late.starts_with(b"HTTP/1.1 408"), "{late:?}");
-        let silent = serve(&mut shard, ask(addr, Vec::new()));
-        assert_eq!(silent, b"");
+        let silent = while_runs_and_ends(&mut shard, ask(addr, Vec::new()), 1);
+        assert_eq!(silent, (Vec::new(), vec![DisconnectReason::TimedOut]));
+        assert_eq!(shard.stats().timeouts_head, 2);
         let idle = serve(
             &mut shard,
             ask(addr, vec![b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".to_vec()]),
         );
         assert_eq!(bodies(&idle), ["200 GET / 0 0"]);
+        let stats = shard.stats();
+        let counted = (stats.requests, stats.responses, stats.timeouts_keep_alive);
+        assert_eq!(counted, (1, 1, 1), "{stats:?}");
     });
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_told_and_counted_and_ends_its_connection() {
+    let config = Config::default()
+        .body_timeout(Duration::from_millis(60))
+        .linger_timeout(Duration::ZERO);
+    let (mut shard, addr) = http(config);
+    let head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nhalf".to_vec();
+    let asking = ask(addr, vec![head]);
+    let conn = until(&mut shard, |event| match event {
+        Event::BodyFailed { conn, error } => {
+            assert_eq!(error, BodyError::TooSlow);
+            Some(conn)
+        }
+        _ => None,
+    });
+    assert_eq!(shard.stats().timeouts_body, 1);
+    shard.http_respond(conn, ZeroResponse::ok()).unwrap();
+    let why = until(&mut shard, |event| match event {
+        Event::Closed { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why, DisconnectReason::TimedOut);
+    assert!(asking.join().unwrap().starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]
@@ -450,11 +484,16 @@ fn a_request_that_is_not_answered_in_time_is_answered_for() {
         Event::Request { conn, .. } => Some(conn),
         _ => None,
     });
-    until(&mut shard, |event| {
-        matches!(event, Event::Closed { .. }).then_some(())
+    let why = until(&mut shard, |event| match event {
+        Event::Closed { why, .. } => Some(why),
+        _ => None,
     });
+    // Not the peer was late.
+    assert_eq!(why, DisconnectReason::Closed);
     let answer = asking.join().unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 503"), "{answer:?}");
+    let stats = shard.stats();
+    assert_eq!((stats.timeouts_request, stats.responses), (1, 1));
     let late = shard.http_respond(conn, ZeroResponse::ok());
     assert_eq!(late, Err(RespondError::NotOpen));
 }

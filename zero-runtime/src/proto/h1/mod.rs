@@ -3,7 +3,7 @@
 //! Owns the protocol; knows no socket, clock, pool or service. `conn` is the machine; `plain`, `parse`,
 //! `framing` and `decode` are its ear (`target`, `extension` and `trailer` hold them to the standard),
 //! `encode` and `send` its voice; `table` is where a head lies after parsing, and `head` makes a request
-//! of it.
+//! of it; `late` says what becomes of a peer that was.
 //!
 //! A request: Head, then Body until its End, then Complete; a broken one is Closed. Its response: Due,
 //! then Body, then Complete. When both are complete the connection is Idle again or at its end.
@@ -16,6 +16,7 @@ mod extension;
 mod framing;
 mod head;
 mod known;
+mod late;
 mod line;
 mod names;
 mod parse;
@@ -39,6 +40,7 @@ use crate::config::Conformance;
 pub use conn::Conn;
 pub use error::{ParseError, RespondError, ShortBody};
 pub use head::{HeadMemory, blank_head, fill_head, lend_map};
+pub use late::{Late, Overdue, is_too_slow};
 pub use line::{Fields, RequestLine};
 pub use table::HeadTable;
 

@@ -7,21 +7,25 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::HeaderMap;
 
+use super::super::input::count_refused;
 use super::super::sink::ShardSink;
 use super::NoService;
-use crate::config::Conformance;
 use crate::driver::{Driver, Ended, send_head};
 use crate::error::BodyError;
 use crate::limits::Limits;
 use crate::message::{HttpRequest, ResponseBody, ZeroResponse};
 use crate::proto::date::DateCache;
-use crate::proto::h1::{self, BodyKind, Eof, Event, ParseError, RequestHead, RequestLine};
+use crate::proto::h1::{
+    self, BodyKind, Eof, Event, Late, Overdue, ParseError, RequestHead, RequestLine, is_too_slow,
+};
 use crate::protocol::{Http1, Next, Opening, ProtocolHandler, Step, Wire};
+use crate::stats::ShardCounters;
 
 /// What a peer has said over HTTP/1.1. Ranges count from the start of the input that was shown.
 #[derive(Debug)]
@@ -52,6 +56,7 @@ pub enum HttpEvent {
 /// Requests and responses over the connections of one raw shard.
 pub struct RawHttp {
     http1: Http1,
+    counters: Arc<ShardCounters>,
     head_timeout: Option<Duration>,
     keep_alive_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
@@ -134,10 +139,11 @@ impl std::fmt::Display for RespondError {
 impl std::error::Error for RespondError {}
 
 impl RawHttp {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, counters: &Arc<ShardCounters>) -> Self {
         let time = |ns: Option<u64>| ns.map(Duration::from_nanos);
         RawHttp {
             http1: Http1::new(limits),
+            counters: counters.clone(),
             head_timeout: time(limits.head_timeout_ns),
             keep_alive_timeout: time(limits.keep_alive_timeout_ns),
             body_timeout: time(limits.body_timeout_ns),
@@ -173,6 +179,9 @@ impl RawHttp {
             left = send_head(response, false, sink)?;
             Ok(())
         });
+        if sent.is_ok() {
+            self.counters.responses.increment();
+        }
         match (sent, left) {
             (Ok(()), None) => self.response_done(conn, wire),
             (Ok(()), Some(body)) => self.start_sending(conn, body, wire),
@@ -242,6 +251,7 @@ impl RawHttp {
             }
             // What has gone out of it stays; the end tells that it is not whole.
             Ok(Poll::Ready(_)) | Err(()) => {
+                self.counters.bodies_failed.increment();
                 let (out, begun) = wire.staged();
                 if let Some(begun) = begun.take() {
                     out.rewind(begun);
@@ -274,8 +284,10 @@ impl RawHttp {
         if !line.has_valid_target(&input[head.range.clone()]) {
             return self.refuse(conn, ParseError::Target, input, wire);
         }
+        self.counters.requests.increment();
         conn.requests = conn.requests.saturating_add(1);
         if self.requests_max == Some(conn.requests) {
+            self.counters.connections_used_up.increment();
             conn.h1.close_after_response();
         }
         conn.answer_by = self.request_timeout.map(|timeout| wire.now() + timeout);
@@ -334,6 +346,7 @@ impl RawHttp {
         input: &[u8],
         wire: &mut Wire<'_>,
     ) -> Step<HttpEvent> {
+        count_refused(error, &self.counters);
         if error.is_body() && conn.h1.is_response_due() {
             self.wait_for_nothing(conn, wire);
             return Step::event(input.len(), HttpEvent::BodyFailed(BodyError::Invalid));
@@ -350,6 +363,8 @@ impl RawHttp {
     /// A response has not begun in time: another takes its place.
     fn end_request(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) {
         conn.answer_by = None;
+        self.counters.timeouts_request.increment();
+        self.counters.responses.increment();
         self.date.update(wire.now.unix_s);
         let (out, _) = wire.staged();
         let status = http::StatusCode::SERVICE_UNAVAILABLE;
@@ -360,12 +375,14 @@ impl RawHttp {
     /// The rate of a body is judged: the peer is cut if it sent too little.
     fn judge_body(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         let span = self.body_timeout?;
-        let least_bytes = u128::from(self.body_rate_min) * span.as_nanos() / 1_000_000_000;
+        let span_ns = span.as_nanos() as u64;
         let bytes = std::mem::take(&mut conn.span_bytes);
-        if u128::from(bytes) >= least_bytes {
+        if !is_too_slow(bytes, self.body_rate_min, span_ns) {
             conn.wait_for(WaitsFor::Body, self.body_timeout, wire);
             return None;
         }
+        self.counters.timeouts_body.increment();
+        wire.note_timed_out();
         conn.wait_for(WaitsFor::Nothing, None, wire);
         conn.h1.close_after_response();
         Some(HttpEvent::BodyFailed(BodyError::TooSlow))
@@ -475,26 +492,38 @@ impl ProtocolHandler for RawHttp {
             self.end_request(conn, wire);
             return None;
         }
-        match conn.waits_for {
-            WaitsFor::Nothing => {}
+        let (overdue, count, again) = match conn.waits_for {
+            WaitsFor::Nothing => return None,
             WaitsFor::Body => return self.judge_body(conn, wire),
-            // It still reads answers, which has a time limit of its own.
-            waits_for if wire.unsent_bytes() > 0 => {
-                conn.wait_for(waits_for, self.keep_alive_timeout, wire);
+            WaitsFor::Request => (
+                Overdue::NextRequest,
+                &self.counters.timeouts_keep_alive,
+                self.keep_alive_timeout,
+            ),
+            WaitsFor::Head => (
+                Overdue::Head {
+                    has_begun: !conn.h1.is_idle(),
+                },
+                &self.counters.timeouts_head,
+                self.head_timeout,
+            ),
+        };
+        match overdue.consequence(wire.unsent_bytes(), self.http1.limits.conformance) {
+            Late::StillReads => {
+                conn.wait_for(conn.waits_for, again, wire);
+                return None;
             }
-            WaitsFor::Request => wire.close(),
-            WaitsFor::Head => {
-                // Whoever has not sent a byte would take the answer for its first request's.
-                let has_begun = !conn.h1.is_idle();
-                if has_begun && self.http1.limits.conformance == Conformance::Strict {
-                    self.date.update(wire.now.unix_s);
-                    let status = http::StatusCode::REQUEST_TIMEOUT;
-                    let (out, _) = wire.staged();
-                    conn.h1.turn_away(status, &self.date, out);
-                }
+            Late::Refused => {
+                self.date.update(wire.now.unix_s);
+                let status = http::StatusCode::REQUEST_TIMEOUT;
+                let (out, _) = wire.staged();
+                conn.h1.turn_away(status, &self.date, out);
                 wire.close_graceful();
             }
+            Late::Cut => wire.close(),
         }
+        count.increment();
+        wire.note_timed_out();
         None
     }
 

@@ -115,6 +115,11 @@ impl<R: Ring, P: ProtocolHandler> Host<R, P> {
                 self.flushes.push(key);
             }
         }
+        if asked.timed_out
+            && let Some(conn) = self.shard.conns.get_mut(key)
+        {
+            conn.why.get_or_insert(DisconnectReason::TimedOut);
+        }
         match asked.ending {
             Ending::Not => {}
             Ending::Write => self.end_write(key),
