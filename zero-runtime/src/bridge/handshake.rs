@@ -5,9 +5,9 @@
 //! condition variable rather than an eventfd or a task's waker.
 
 #[cfg(zero_loom)]
-use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(zero_loom))]
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 /// What wakes a sleeper.
 pub(crate) trait Bell {
@@ -130,10 +130,17 @@ impl Parking {
         self.0.swap(WOKEN, Ordering::AcqRel) == PARKED
     }
 
-    /// Begins anew. Nobody else may know of it.
+    /// Begins anew, unless somebody else is known to have it: by a count of references, read in any order.
     #[inline]
-    pub(crate) fn renew(&self) {
+    pub(crate) fn renew_unless(&self, is_known: bool) -> bool {
+        if is_known {
+            return false;
+        }
+        // Pairs with the release by which the last other owner gave its share back: what it did to the word comes
+        // before what we do.
+        fence(Ordering::Acquire);
         self.0.store(POLLED, Ordering::Relaxed);
+        true
     }
 }
 
@@ -222,7 +229,8 @@ mod tests {
         let parking = Parking::new();
         assert!(!parking.unpark());
         assert!(!parking.park());
-        parking.renew();
+        assert!(!parking.renew_unless(true));
+        assert!(parking.renew_unless(false));
         assert!(parking.park());
     }
 
@@ -363,6 +371,32 @@ mod loom_tests {
             }
             wakers.into_iter().for_each(|waker| waker.join().unwrap());
             assert_eq!(taken.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// Who finds that nobody else has a share any more comes after all that others did while they had one. What
+    /// this leaves out: the count is `Arc`'s, of which this has the two orderings that its documentation promises.
+    #[test]
+    fn loom_a_place_is_renewed_behind_its_last_waker() {
+        loom::model(|| {
+            let parking = Arc::new(Parking::new());
+            let shares = Arc::new(AtomicU32::new(2));
+            let done = Arc::new(AtomicU32::new(0));
+            let waker = {
+                let (parking, shares, done) = (parking.clone(), shares.clone(), done.clone());
+                thread::spawn(move || {
+                    assert!(!parking.unpark());
+                    done.store(1, Ordering::Relaxed);
+                    // As the drop of an `Arc`.
+                    shares.fetch_sub(1, Ordering::Release);
+                })
+            };
+            while !parking.renew_unless(shares.load(Ordering::Relaxed) > 1) {
+                thread::yield_now();
+            }
+            assert_eq!(done.load(Ordering::Relaxed), 1);
+            assert!(parking.park());
+            waker.join().unwrap();
         });
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A worker runs user code between two pops, and user code may block. So the worker's port is
 //! not its own: it is borrowed for a pop or a push only, and a relief worker may take over the
-//! link of one that is stuck; the [`Baton`] between them is contended in that moment only.
+//! link of one that is stuck: its [`Tenancy`].
 //!
 //! Either side tells the other once for all that it has sent, and only if that one sleeps.
 // Calls and answers travel by value: a box would cost each request an allocation.
@@ -15,11 +15,11 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::baton::Baton;
 use super::crowd::Crowd;
-use super::handshake::{Bell, Wakeup};
+use super::handshake::Bell;
 use super::inbox::{ConnSignal, Inbox};
 use super::reply::ReplyReceiver;
+use super::tenancy::Tenancy;
 use crate::body::RequestBody;
 use crate::dispatch::ClassId;
 use crate::message::ResponseHead;
@@ -84,14 +84,11 @@ pub(crate) struct Complete {
 struct WorkerPort<S: HttpService> {
     calls: rtrb::Consumer<Call<S>>,
     answers: rtrb::Producer<Answer>,
-    /// Which worker the link belongs to; raised when a relief takes over.
-    epoch: u64,
 }
 
 /// What shard and workers share of a link.
 pub(crate) struct Link<S: HttpService> {
-    port: Baton<WorkerPort<S>>,
-    wakeup: Wakeup<AtomicWaker>,
+    port: Tenancy<WorkerPort<S>, AtomicWaker>,
     /// Calls ever taken; a link whose count stands still while calls wait has a stuck worker.
     taken: AtomicU64,
     /// Calls ever sent, as far as workers know: written once a batch.
@@ -121,11 +118,9 @@ pub(crate) fn link<S: HttpService>(inbox: Arc<Inbox>) -> ShardPort<S> {
     let port = WorkerPort {
         calls: call_consumer,
         answers: answer_producer,
-        epoch: 0,
     };
     let link = Arc::new(Link {
-        port: Baton::new(port),
-        wakeup: Wakeup::new(AtomicWaker::new()),
+        port: Tenancy::new(port, AtomicWaker::new()),
         taken: AtomicU64::new(0),
         sent: AtomicU64::new(0),
         inbox,
@@ -201,7 +196,7 @@ impl<S: HttpService> ShardPort<S> {
         if std::mem::take(&mut self.unannounced) {
             // Relaxed: read by a worker that spins, which then looks at the ring itself.
             self.link.sent.store(self.sent, Ordering::Relaxed);
-            self.link.wakeup.wake();
+            self.link.port.announce();
             // Patience with these calls begins anew, whatever others have been under way for.
             self.unanswered.ends = 0;
         }
@@ -248,10 +243,7 @@ impl<S: HttpService> ShardPort<S> {
 
     /// Takes the link away from its present worker; whoever runs with the returned epoch owns it.
     pub(crate) fn relieve(&mut self) -> u64 {
-        self.link.port.with(|port| {
-            port.epoch += 1;
-            port.epoch
-        })
+        self.link.port.relieve()
     }
 }
 
@@ -273,10 +265,11 @@ pub(crate) enum Taken<S: HttpService> {
 impl<S: HttpService> Link<S> {
     /// Takes the next call for the worker of `epoch`.
     pub(crate) fn take(&self, epoch: u64) -> Taken<S> {
-        let taken = self.port.with(|port| match port.epoch == epoch {
-            true => port.calls.pop().map_or(Taken::Nothing, Taken::Call),
-            false => Taken::Relieved,
-        });
+        let pop = |port: &mut WorkerPort<S>| {
+            let popped = port.calls.pop();
+            popped.map_or(Taken::Nothing, Taken::Call)
+        };
+        let taken = self.port.with_own(epoch, pop).unwrap_or(Taken::Relieved);
         if matches!(taken, Taken::Call(_)) {
             // Relaxed: read only to see whether it moves.
             self.taken.fetch_add(1, Ordering::Relaxed);
@@ -306,22 +299,13 @@ impl<S: HttpService> Link<S> {
         self.sent.load(Ordering::Relaxed) != self.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether the worker of `epoch` may sleep; its waker is registered first. A worker that has
-    /// been relieved may not: it would take the bell from the one that relieved it.
+    /// Whether the worker of `epoch` may sleep; its waker is registered first.
     pub(crate) fn prepare_sleep(&self, epoch: u64, waker: &std::task::Waker) -> bool {
-        let owns_link = self.port.with(|port| {
-            if port.epoch == epoch {
-                self.wakeup.bell().register(waker);
-            }
-            port.epoch == epoch
-        });
         // A shard that is gone may have rung before the waker was registered.
-        let is_wanted = || {
-            self.port.with(|port| {
-                port.epoch != epoch || !port.calls.is_empty() || port.calls.is_abandoned()
-            })
-        };
-        owns_link && self.wakeup.prepare_sleep(is_wanted)
+        let is_wanted =
+            |port: &mut WorkerPort<S>| !port.calls.is_empty() || port.calls.is_abandoned();
+        self.port
+            .prepare_sleep(epoch, |bell| bell.register(waker), is_wanted)
     }
 
     /// Whether the shard is gone and nothing is left to take.
@@ -333,7 +317,6 @@ impl<S: HttpService> Link<S> {
     /// Wakes whatever worker sleeps on the link, whatever the word says: to be called by a worker
     /// that was relieved, which may have meddled with it, and when the shard is gone.
     pub(crate) fn wake(&self) {
-        self.wakeup.awake();
-        self.wakeup.bell().ring();
+        self.port.wake();
     }
 }

@@ -11,6 +11,7 @@
 //! * [`place`]: connections that a shard let go and still counts.
 //! * [`crowd`]: how many handlers are away from their shards, and whether they lack cores.
 //! * [`turns`]: how workers and shards that share a core give it to each other.
+//! * [`tenancy`]: which worker has the end of a link, and is woken.
 //! * [`link`]: batches of calls to a worker and their answers.
 
 pub(crate) mod arrivals;
@@ -24,4 +25,5 @@ pub(crate) mod place;
 pub(crate) mod reply;
 pub(crate) mod request_body;
 pub(crate) mod roster;
+pub(crate) mod tenancy;
 pub(crate) mod turns;

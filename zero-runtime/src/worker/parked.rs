@@ -7,7 +7,6 @@
 //! handler.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::{Detached, Spawn, turns};
@@ -60,15 +59,9 @@ impl<S: HttpService, X: Spawn> Place<S, X> {
     /// Makes the place ready for another call, if nobody but us knows it: the former was not pending.
     #[inline]
     pub(crate) fn renew(self) -> Option<Self> {
-        // Ours, and the waker's.
-        if Arc::strong_count(&self.parked) > 2 {
-            return None;
-        }
-        // Pairs with the release by which the last other owner gave its share back: what it did to the
-        // word comes before what we do.
-        fence(Ordering::Acquire);
-        self.parked.word.renew();
-        Some(self)
+        // More than ours and the waker's.
+        let is_known = Arc::strong_count(&self.parked) > 2;
+        self.parked.word.renew_unless(is_known).then_some(self)
     }
 }
 
