@@ -23,6 +23,15 @@ use crate::make::{MakeForStream, MakePerConnection, Maker, SameForAll};
 ///
 /// Handlers run on the multi-thread tokio runtime this is called in, or else on one made for them.
 ///
+/// # What allocates
+/// Per request nothing beyond what `Router::call` takes by itself, but where a header map grows beyond six fields and
+/// where a body becomes axum's `Body`; a handler that waits becomes a tokio task.
+///
+/// # Cancel safety
+/// A handler is dropped at an await when its client goes away, as hyper drops it, unless
+/// `Config::disconnect` says otherwise; dropping the [`ShutdownHandle`] shuts the
+/// server down.
+///
 /// # Errors
 /// When the default `Config` cannot be set up, or when the server's threads cannot be started.
 ///

@@ -257,6 +257,16 @@ impl Drop for Part {
 ///
 /// Dropping the handle (or the future made of it) stops accepting and lets requests in flight
 /// finish in the background.
+///
+/// Awaiting it, or [`wait`](Self::wait), gives the failure that ended the server, if one did.
+///
+/// # What allocates
+/// Awaiting it, once; [`with_graceful_shutdown`](Self::with_graceful_shutdown) a task;
+/// [`stats_by_shard`](Self::stats_by_shard) its vector. Nothing else, and nothing here is on a request's way.
+///
+/// # Cancel safety
+/// The future is cancel safe in that no end is missed, and is not to be raced and dropped: dropping it is dropping
+/// the handle, and shuts the server down. Poll it by reference in a `select!`.
 #[must_use = "dropping the handle shuts the server down"]
 pub struct ShutdownHandle {
     lifecycle: Arc<Lifecycle>,
@@ -417,6 +427,13 @@ impl IntoFuture for ShutdownHandle {
 }
 
 /// Completes when the server has ended. Dropping it is dropping the [`ShutdownHandle`].
+///
+/// # Errors
+/// The failure that ended the server: a shard's ring that cannot be used any more, or a thread that panicked.
+///
+/// # Cancel safety
+/// Poll it by reference (`&mut serving`) where it is one of several that are waited for: then no end is missed. Dropped, it
+/// shuts the server down.
 #[must_use = "futures do nothing unless awaited, and dropping this one shuts the server down"]
 pub struct Serving {
     ended: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,

@@ -18,7 +18,7 @@ use crate::pool::copies::{self, Copied};
 /// The peer is held back while it is not read, by `Config::request_window_bytes`.
 ///
 /// # Cancel safety
-/// Reading is cancel safe. Dropping the stream tells the shard to skip what still comes.
+/// [`next`](Self::next) is cancel safe, [`collect`](Self::collect) is not. Dropping the stream tells the shard to skip what still comes.
 pub struct BodyStream(SyncWrapper<RequestBody>);
 
 impl BodyStream {
@@ -47,6 +47,9 @@ impl BodyStream {
     ///
     /// # Errors
     /// There is more of it, or it cannot be read to its end.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: what was read is lost with the future, and the stream with it.
     pub async fn collect(mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
         let hint = self.0.get_mut().size_hint();
         let expected = usize::try_from(hint.lower()).unwrap_or(usize::MAX);

@@ -146,8 +146,15 @@ impl HttpOwnedRequest {
 
     /// All of the body, of which there may be `bytes_max`, and leaves none.
     ///
+    /// Allocates for a body that streams: as much as its declared length, else as it grows.
+    ///
     /// # Errors
     /// There is more of it, or it cannot be read to its end.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the body is taken by the first poll, and what was read of it is lost with the future, as is
+    /// the rest, which the server then skips. Where that matters take [`body_stream`](Self::body_stream), whose `next`
+    /// is cancel safe.
     pub async fn collect_body(&mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
         match std::mem::replace(&mut self.body, OwnedBody::Whole(Bytes::new())) {
             OwnedBody::Stream(stream) => stream.collect(bytes_max).await,

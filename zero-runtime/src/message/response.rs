@@ -20,6 +20,9 @@ use crate::pool::write_buf::COPY_BYTES_MAX;
 /// What it is made of is kept by each thread and used again: after warm-up a response without a stream
 /// allocates nothing. The server adds `content-length` or `transfer-encoding`, `connection` and `date`.
 ///
+/// `json` is there with the crate's feature `json`, which is not on unless asked for:
+/// `zero-runtime = { features = ["json"] }`. Without it, `bytes` or `text` take what another crate has written.
+///
 /// ```
 /// use zero_runtime::{StatusCode, ZeroResponse};
 ///

@@ -91,6 +91,17 @@ impl<O> fmt::Display for OrderError<O> {
 impl<O: fmt::Debug> Error for OrderError<O> {}
 
 /// A way to the connections of a [`RawShard`](crate::RawShard), for any thread; as [`ProtocolHandle`].
+///
+/// Orders wait for the loop, 4,096 at most, are taken in their order behind what the kernel has told by then, and wake
+/// a loop that sleeps. Nothing here blocks or waits.
+///
+/// # What allocates
+/// [`respond`](Self::respond) a box; [`send`](Self::send) what making `Bytes` of its argument does; the others, clones
+/// and [`wake`](Self::wake) nothing.
+///
+/// # Errors
+/// [`OrderError::Full`] gives back what was to be sent, and it is to be tried again; [`OrderError::Closed`] is for good.
+/// An order that was taken and finds nobody is counted (`orders_dropped`).
 #[derive(Clone, Debug)]
 pub struct IoHandle(ProtocolHandle<RawOrder>);
 

@@ -87,6 +87,15 @@ impl ZeroRuntime {
     /// it or an allocation. A handler that takes long holds up all connections of its shard; one that
     /// panics is answered for with a 500 and loses its own connection.
     ///
+    /// # What allocates
+    /// A request that is whole in its receive buffer: nothing, nor does a response of
+    /// [`text`](ZeroResponse::text), [`json`](ZeroResponse::json) (feature `json`), [`buffer`](ZeroResponse::buffer)
+    /// or `'static` bytes, once the thread's pools are warm. One that comes in pieces is collected: in shared
+    /// blocks up to 4 KiB, else in a buffer of its own.
+    ///
+    /// # Cancel safety
+    /// There is nothing to cancel: the handler returns before anything else happens on its shard.
+    ///
     /// # Errors
     /// As [`Io::serve`].
     pub fn run_sync<H>(self, handler: H) -> io::Result<ShutdownHandle>
@@ -105,6 +114,14 @@ impl ZeroRuntime {
     /// long between two awaits holds up its shard. One whose client goes away is dropped, also with
     /// `Disconnect::Detach`: there is nowhere else for it to run.
     ///
+    /// # What allocates
+    /// A future that is ready at its first poll: nothing. One that waits: its place on the shard, for as long
+    /// as it takes, when no other's is free to be used again, and once for each connection its waker.
+    ///
+    /// # Cancel safety
+    /// A future is dropped at an await when its client goes away, when its request has not been answered within
+    /// `Config::request_timeout`, or when the server terminates: what it does between two awaits is done whole.
+    ///
     /// # Errors
     /// As [`Io::serve`].
     pub fn run_per_core<F, H, R>(self, handler_factory: F) -> io::Result<ShutdownHandle>
@@ -120,6 +137,15 @@ impl ZeroRuntime {
     /// Calls handlers on the workers of the tokio runtime, away from the shards: they may compute for
     /// long, or block now and then.
     ///
+    /// # What allocates
+    /// A future that is ready at its first poll: nothing of ours; the runtime's workers are told once a batch. One
+    /// that waits becomes a tokio task, which is allocated, with the rings its response comes back by.
+    ///
+    /// # Cancel safety
+    /// A future is dropped at an await when its client goes away, unless `Config::disconnect` says
+    /// [`Detach`](crate::Disconnect::Detach); when its request has not been answered within
+    /// `Config::request_timeout`; and when the server terminates. It is dropped within the tokio runtime.
+    ///
     /// # Errors
     /// As [`Io::serve`].
     pub fn run_async<H, R>(self, handler: H) -> io::Result<ShutdownHandle>
@@ -132,11 +158,24 @@ impl ZeroRuntime {
     }
 
     /// Calls a tower service, where `Config::dispatch` says; a clone of it for each request, whose
-    /// `poll_ready` is waited for. Its future is kept as it is, without boxing.
+    /// `poll_ready` is waited for.
+    ///
+    /// Its future's type stays concrete: it is polled in a place (one heap block, which also drives the response's
+    /// body) that a shard or worker has made before and uses again for every call that is ready at its first poll.
+    /// A future that waits keeps that place, and moves no more: the place as it is becomes a tokio task, whose cell
+    /// tokio allocates, or, on its shard, is parked until its waker makes a task of it; the shard then makes itself
+    /// another place. So a call that waits costs allocations (place, task, and the rings its response comes back
+    /// by), and one that does not costs none.
     ///
     /// An error of the service is traced and answered with 500: put a layer around that makes a
     /// response of it where another is wanted. Layers that must be shared between requests (a limit, a
     /// buffer) are shared by their clones, as tower's are.
+    ///
+    /// # What allocates
+    /// As said above; and what the service and its clones do.
+    ///
+    /// # Cancel safety
+    /// As [`run_async`](Self::run_async).
     ///
     /// # Errors
     /// As [`Io::serve`].

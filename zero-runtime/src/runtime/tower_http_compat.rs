@@ -83,6 +83,18 @@ where
 }
 
 /// A layer of http-typed services, around services of the server's own requests.
+///
+/// # What allocates
+/// For each request a `HeaderMap` with what its names and values take (values share the head's bytes), and for the
+/// inner service a head that is written anew; on the way back a `HeaderMap` of the response's lines, if the layer's
+/// service did not make one. Nothing is boxed.
+///
+/// # Errors
+/// Requests that one side cannot express fail the call, which is answered with 500: see
+/// [`HttpOwnedRequest::into_http`] and [`HttpOwnedRequest::from_http`].
+///
+/// # Cancel safety
+/// That of the layer and its service.
 #[derive(Debug, Clone)]
 pub struct HttpLayer<L>(L);
 
