@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -33,18 +32,21 @@ const PIPELINE: usize = 16;
 /// What may happen now and then, as a new block of the arena, counted per request.
 const NOW_AND_THEN: f64 = 0.02;
 
-/// Allocations a request may take beyond the router's own, and how many it takes in all, exactly. The router
-/// alone, called through `oneshot`, takes one more than it does here.
-const ALLOWED: [(&str, f64, f64); 5] = [
-    ("plain1", 0.0, 11.0),
-    ("json64", 0.0, 13.0),
-    ("users64", 0.0, 15.0),
+/// Allocations of the router alone, called through `oneshot`; how many of ours a request may take beyond those; and
+/// how many it takes in all. All exactly.
+///
+/// Known figures of a router alone are 13, 15, 17 and 15 (plaintext, JSON, path parameter, echo). In this test's
+/// application it takes one fewer of each; on us plaintext, JSON and path take another one less, and echo as many.
+const ALLOWED: [(&str, f64, f64, f64); 5] = [
+    ("plain1", 12.0, 0.0, 11.0),
+    ("json64", 14.0, 0.0, 13.0),
+    ("users64", 16.0, 0.0, 15.0),
     // A header map grows beyond six fields, in two blocks: its entries and its index. A map is
     // reused only if the application gives one back with its response, and that is the small one that
     // it made; the counted router gets its map grown.
-    ("hdr64", 2.0, 13.0),
+    ("hdr64", 12.0, 2.0, 13.0),
     // axum's `Body` boxes whatever body it is given; the counted router gets it boxed.
-    ("echo1k", 1.0, 14.0),
+    ("echo1k", 14.0, 1.0, 14.0),
 ];
 
 const IDLE: usize = 2000;
@@ -52,18 +54,14 @@ const IDLE_BYTES_MAX: f64 = 1536.0;
 
 #[test]
 fn zero_takes_little_from_the_heap() {
-    let server = match server::start(Backend::ZeroInline, app::router(), 1, 0) {
-        Ok(server) => server,
-        Err(error) if is_refusal(&error) => {
-            eprintln!("SKIPPED: io_uring is refused: {error}");
-            return;
-        }
-        Err(error) => panic!("no server: {error}"),
-    };
-    for (name, allowed, exactly) in ALLOWED {
+    let server = server::start(Backend::ZeroInline, app::router(), 1, 0).expect("io_uring");
+    for (name, alone, allowed, exactly) in ALLOWED {
         let scenario = scenario::find(name).unwrap();
         let router = count_router(scenario);
-        assert!(router >= 1.0, "{name}: nothing is counted");
+        assert!(
+            (router - alone).abs() <= NOW_AND_THEN,
+            "{name}: {router:.3} by the router alone, not {alone}"
+        );
         for pipeline in [1, PIPELINE] {
             let zero = count_server(scenario, &server, pipeline);
             eprintln!("{name} x{pipeline}: {zero:.3} allocations, router alone {router:.3}");
@@ -167,13 +165,6 @@ fn raise_descriptors() {
         ..limit
     };
     setrlimit(Resource::Nofile, raised).unwrap();
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
-    )
 }
 
 // Relaxed: read while the threads it counts for are quiet.
