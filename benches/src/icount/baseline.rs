@@ -10,6 +10,9 @@ use crate::args::Failure;
 /// How much a count may rise, as a part of itself.
 pub const ALLOWED_RISE: f64 = 0.02;
 
+/// Counts that may never be more, whatever the baseline says: what was promised of them.
+pub const CEILINGS: [(&str, f64); 1] = [("pipe16/zero-sync-sleep", 1500.0)];
+
 /// Counts, and what they hold for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Baseline {
@@ -58,6 +61,23 @@ impl Baseline {
         changes.collect()
     }
 
+    /// What is in this baseline and is not counted `now`.
+    pub fn missing(&self, now: &Baseline) -> Vec<String> {
+        let names = self.instructions.keys();
+        let missing = names.filter(|name| !now.instructions.contains_key(*name));
+        missing.cloned().collect()
+    }
+
+    /// What is above its ceiling.
+    pub fn above_ceilings(&self) -> Vec<String> {
+        let counted = |(name, most): &(&str, f64)| Some((self.instructions.get(*name)?, *most));
+        let above = CEILINGS.iter().filter_map(|ceiling| {
+            let (count, most) = counted(ceiling)?;
+            (*count > most).then(|| format!("{}: {count:.0}, at most {most:.0}", ceiling.0))
+        });
+        above.collect()
+    }
+
     /// Why counts `now` cannot be held against these; `None` when they can.
     pub fn differs_from(&self, now: &Baseline) -> Option<String> {
         let pairs = [(&self.compiler, &now.compiler), (&self.libc, &now.libc)];
@@ -100,6 +120,19 @@ mod tests {
         let changes = then.changes(&now);
         let too_much: Vec<_> = changes.iter().map(Change::is_too_much).collect();
         assert_eq!(too_much, [true, false, false]);
+        assert_eq!(then.missing(&now), ["gone"]);
+        assert!(now.missing(&now).is_empty());
+    }
+
+    #[test]
+    fn no_count_goes_above_its_ceiling() {
+        let (name, most) = CEILINGS[0];
+        assert!(
+            baseline(&[(name, most), ("a", 1e9)])
+                .above_ceilings()
+                .is_empty()
+        );
+        assert_eq!(baseline(&[(name, most + 1.0)]).above_ceilings().len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! A server is told to make one by a request for [`MARK_PATH`], which its serving thread answers itself: so
 //! what lies between is so many requests and nothing else, neither its start nor its end. One
-//! connection, one request at a time, and a server that sleeps when it has nothing to do: what it does
+//! connection, one request at a time (or as many at once as the case pipelines), and a server that sleeps when it has nothing to do: what it does
 //! then does not depend on the clock.
 
 use std::fs;
@@ -24,9 +24,9 @@ pub const MARK_PATH: &str = "/mark";
 pub(super) const PATTERN: &str = "*zero_bench*icount*marks*mark*";
 
 /// Requests before counting: buffers, pools and tables reach their size.
-const WARM_UP: u32 = 256;
+const WARM_UP: usize = 256;
 /// Requests counted.
-const REQUESTS: u32 = 1024;
+const REQUESTS: usize = 1024;
 /// How often each operation is done before it is counted, and then.
 const OPS_WARM_UP: usize = 64;
 const OPS: usize = 1000;
@@ -57,17 +57,17 @@ pub fn between_marks(case: &Case, launch: &Launch) -> Result<f64, Failure> {
     // Killed when it is done with: what is asked of it is written by then.
     let _server = ServerProcess::spawn(command, Some(addr), PATIENCE)?;
     let mut client = Client::connect(addr)?;
-    let request = case.requests[0].bytes("127.0.0.1");
+    let at_once = case.pipeline.max(1);
+    let request = case.requests[0].bytes("127.0.0.1").repeat(at_once);
     let marking = format!("GET {MARK_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-    let mut times = |request: &[u8], count| -> std::io::Result<()> {
-        (0..count).try_for_each(|_| client.exchange(request).map(drop))
-    };
-    times(&request, WARM_UP)?;
-    times(marking.as_bytes(), 1)?;
-    times(&request, REQUESTS)?;
+    let mut times =
+        |request: &[u8], at_once, count| client.exchange_batches(request, at_once, count);
+    times(&request, at_once, WARM_UP)?;
+    times(marking.as_bytes(), 1, 1)?;
+    times(&request, at_once, REQUESTS)?;
     // Of these two the first ends the count, and the second tells what a mark costs.
-    times(marking.as_bytes(), 2)?;
-    Ok((dumps.count(2)? - dumps.count(3)?) / f64::from(REQUESTS))
+    times(marking.as_bytes(), 1, 2)?;
+    Ok((dumps.count(2)? - dumps.count(3)?) / REQUESTS as f64)
 }
 
 /// Instructions that each operation of [`ops`](crate::ops) takes, by its name: `program` is run under

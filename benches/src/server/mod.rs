@@ -44,6 +44,12 @@ pub enum Backend {
     ZeroTower,
     /// The same by `ZeroRuntime::run_async`.
     ZeroAsync,
+    /// `run_sync` on a shard that sleeps whenever it has nothing to do: what icount counts, as the next two.
+    ZeroSyncSleep,
+    /// `run_per_core` on one.
+    ZeroPerCoreSleep,
+    /// `run_tower` on one, its router polled inline.
+    ZeroTowerSleep,
     /// The same by the events of a `RawShard`. Requests that come in one piece only.
     ZeroRaw,
     /// `axum::serve` with `TCP_NODELAY` on every connection: the incumbent at its best.
@@ -83,7 +89,7 @@ pub enum Home {
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 22] = [
+    pub const ALL: [Backend; 25] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
@@ -94,6 +100,9 @@ impl Backend {
         Backend::ZeroPerCore,
         Backend::ZeroTower,
         Backend::ZeroAsync,
+        Backend::ZeroSyncSleep,
+        Backend::ZeroPerCoreSleep,
+        Backend::ZeroTowerSleep,
         Backend::ZeroRaw,
         Backend::Hyper,
         Backend::HyperDefault,
@@ -130,6 +139,9 @@ impl Backend {
             Backend::ZeroPerCore => "zero-per-core",
             Backend::ZeroTower => "zero-tower",
             Backend::ZeroAsync => "zero-async",
+            Backend::ZeroSyncSleep => "zero-sync-sleep",
+            Backend::ZeroPerCoreSleep => "zero-per-core-sleep",
+            Backend::ZeroTowerSleep => "zero-tower-sleep",
             Backend::ZeroRaw => "zero-raw",
             Backend::Hyper => "hyper",
             Backend::HyperDefault => "hyper-default",
@@ -160,6 +172,11 @@ impl Backend {
             Backend::ZeroPerCore => "ZeroRuntime::run_per_core, without axum",
             Backend::ZeroTower => "ZeroRuntime::run_tower with its router, without axum",
             Backend::ZeroAsync => "ZeroRuntime::run_async, without axum",
+            Backend::ZeroSyncSleep => "ZeroRuntime::run_sync, Wakeup::Sleep",
+            Backend::ZeroPerCoreSleep => "ZeroRuntime::run_per_core, Wakeup::Sleep",
+            Backend::ZeroTowerSleep => {
+                "ZeroRuntime::run_tower with its router, Dispatch::Inline, Wakeup::Sleep"
+            }
             Backend::ZeroRaw => "RawShard, polled by a loop that sleeps at once",
             Backend::Hyper => "axum::serve on tokio, current-thread if it has one, TCP_NODELAY",
             Backend::HyperDefault => "axum::serve, current-thread tokio, as it comes (Nagle on)",
@@ -274,9 +291,13 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
         Backend::HyperAlone => hyper_alone::start(threads, addr),
         Backend::UringFloor => floor::start_uring(addr),
         Backend::EpollFloor => floor::start_epoll(addr),
-        Backend::ZeroSync | Backend::ZeroPerCore | Backend::ZeroTower | Backend::ZeroAsync => {
-            start_mode(backend, threads, addr)
-        }
+        Backend::ZeroSync
+        | Backend::ZeroPerCore
+        | Backend::ZeroTower
+        | Backend::ZeroAsync
+        | Backend::ZeroSyncSleep
+        | Backend::ZeroPerCoreSleep
+        | Backend::ZeroTowerSleep => start_mode(backend, threads, addr),
         Backend::ZeroRaw => start_raw(addr),
         _ if backend.is_zero() => start_zero(backend, app, threads, addr),
         _ => Err(io::Error::new(

@@ -10,10 +10,12 @@ use serde::Serialize;
 use zero_runtime::raw::Event;
 use zero_runtime::router::{Params, Router};
 use zero_runtime::{
-    BackendChoice, Config, HttpOwnedRequest, HttpRequest, Io, RawShard, ZeroResponse, ZeroRuntime,
+    BackendChoice, Config, Dispatch, HttpOwnedRequest, HttpRequest, Io, RawShard, Wakeup,
+    ZeroResponse, ZeroRuntime,
 };
 
 use super::{Backend, Running};
+use crate::icount::{MARK_PATH, mark};
 
 /// Serves from `shards` shards, with as many workers for handlers that leave them.
 pub(super) fn start(backend: Backend, shards: usize, addr: SocketAddr) -> io::Result<Running> {
@@ -21,13 +23,19 @@ pub(super) fn start(backend: Backend, shards: usize, addr: SocketAddr) -> io::Re
         .shards(shards)
         .workers(shards)
         .backend(BackendChoice::IoUring);
+    let config = match backend {
+        Backend::ZeroSyncSleep | Backend::ZeroPerCoreSleep | Backend::ZeroTowerSleep => {
+            config.dispatch(Dispatch::Inline).wakeup(Wakeup::Sleep)
+        }
+        _ => config,
+    };
     let mut io = Io::new(config)?;
     io.http_listen(addr)?;
     let runtime = ZeroRuntime::new(io);
     let handle = match backend {
-        Backend::ZeroPerCore => runtime.run_per_core(|| answer_later),
+        Backend::ZeroPerCore | Backend::ZeroPerCoreSleep => runtime.run_per_core(|| answer_later),
         Backend::ZeroAsync => runtime.run_async(answer_later),
-        Backend::ZeroTower => runtime.run_tower(router()),
+        Backend::ZeroTower | Backend::ZeroTowerSleep => runtime.run_tower(router()),
         _ => runtime.run_sync(answer),
     }?;
     Ok(Running {
@@ -99,9 +107,19 @@ fn answer(request: HttpRequest<'_>) -> ZeroResponse {
         "/echo" => echo(request.body()),
         path => match path.strip_prefix("/users/") {
             Some(id) => ZeroResponse::ok().text(id),
-            None => ZeroResponse::not_found(),
+            None => answer_mark(path),
         },
     }
+}
+
+/// What is asked for least, so that nothing else pays for it.
+#[cold]
+fn answer_mark(path: &str) -> ZeroResponse {
+    if path != MARK_PATH {
+        return ZeroResponse::not_found();
+    }
+    mark();
+    ZeroResponse::ok()
 }
 
 /// Larger bodies than the scenarios send are refused by an empty answer, which the check would see.
@@ -122,6 +140,7 @@ fn router() -> Router {
     Router::new()
         .get("/plaintext", |_, _| plaintext())
         .get("/json", |_, _| json())
+        .get(MARK_PATH, |_, _| answer_mark(MARK_PATH))
         .get("/users/{id}", user)
         .route_async("POST", "/echo", async |request, _| {
             answer_later(request).await
