@@ -6,7 +6,6 @@
 //!       curl -T Cargo.toml localhost:3000/count     a body, counted as it comes
 
 use std::collections::HashMap;
-use std::io;
 use std::thread;
 use std::time::Duration;
 
