@@ -8,6 +8,7 @@
 //! | `idle` | how many bytes an idle keep-alive connection holds |
 //! | `allocs` | how many allocations and bytes one request takes |
 //! | `layer_costs` | what each layer of zero-tower-layers costs, beside tower-http's |
+//! | `compression_costs` | how soon compressed bodies come, beside tower-http's, and how large they are |
 //! | `agreement` | whether `load` and wrk say the same of a server, and which is cheaper |
 //! | `chaos` | whether a server keeps answering rightly while it is hurt |
 //! | `server` | serves the application on one backend; the others start it |

@@ -11,22 +11,23 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tower::{Layer, Service, service_fn};
 use tower_http::compression::CompressionLayer;
+use zero_tower_layers::compression::predicate::SizeAbove;
 use zero_tower_layers::compression::{CompressionLevel, ZeroCompressionLayer};
 
 const CODINGS: [&str; 4] = ["gzip", "deflate", "br", "zstd"];
 /// Input after which something has been sent.
 const BEGUN_BYTES: usize = 64 * 1024;
-/// The same with zstd, which is left to its blocks.
-const BEGUN_BYTES_ZSTD: usize = 128 * 1024;
 
 /// Data that is all there, in pieces; counts what has been read of it.
 #[derive(Clone)]
 struct Pieces {
     left: VecDeque<Bytes>,
     read: Arc<AtomicUsize>,
+    /// What it says it is long.
+    said: Option<u64>,
 }
 
 impl Pieces {
@@ -36,6 +37,7 @@ impl Pieces {
         Pieces {
             left: pieces.collect(),
             read: Arc::default(),
+            said: Some(data.len() as u64),
         }
     }
 }
@@ -52,6 +54,11 @@ impl Body for Pieces {
         let bytes = piece.as_ref().map_or(0, Bytes::len);
         self.read.fetch_add(bytes, Ordering::Relaxed);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.said
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -129,17 +136,63 @@ fn something_is_sent_before_much_has_been_read() {
             let layer = ZeroCompressionLayer::new().quality(level);
             let (received, begun) = encoded(layer, coding, Pieces::of(&data, 8 * 1024));
             // The piece that comes next shows that the body is longer.
-            let most = match coding {
-                "zstd" => BEGUN_BYTES_ZSTD,
-                _ => BEGUN_BYTES,
-            };
             assert!(
-                begun <= most + 8 * 1024,
+                begun <= BEGUN_BYTES + 8 * 1024,
                 "{coding} {level:?}: {begun} bytes read"
             );
             assert!(decoded(coding, &received) == data, "{coding} {level:?}");
         }
     }
+}
+
+/// With `begin_early(false)` the encoder decides, as tower-http's does.
+#[test]
+fn beginning_can_be_left_to_the_encoder() {
+    let data = records(1 << 20);
+    for coding in CODINGS {
+        let layer = ZeroCompressionLayer::new().begin_early(false);
+        let (received, begun) = encoded(layer, coding, Pieces::of(&data, 8 * 1024));
+        let (_, theirs) = encoded(CompressionLayer::new(), coding, Pieces::of(&data, 8 * 1024));
+        assert!(begun > BEGUN_BYTES + 8 * 1024, "{coding}: {begun}");
+        assert_eq!(begun, theirs, "{coding}");
+        assert!(decoded(coding, &received) == data, "{coding}");
+    }
+}
+
+/// Both of whole bodies and of bodies in pieces, at the level named.
+#[track_caller]
+fn assert_no_larger(coding: &'static str, bytes: usize, level: Level) {
+    let data = records(bytes);
+    let (ours, theirs) = level;
+    for piece_bytes in [bytes, 8 * 1024] {
+        let pieces = || Pieces::of(&data, piece_bytes);
+        let layer = ZeroCompressionLayer::new().quality(ours);
+        let (ours, _) = encoded(layer, coding, pieces());
+        let layer = CompressionLayer::new().quality(theirs);
+        let (theirs, _) = encoded(layer, coding, pieces());
+        assert!(decoded(coding, &ours) == data, "{coding}, {bytes}");
+        assert!(
+            ours.len() * 100 <= theirs.len() * 102,
+            "{coding}, {bytes} in pieces of {piece_bytes}: {} bytes, tower-http {}",
+            ours.len(),
+            theirs.len()
+        );
+    }
+}
+
+/// A level, as ours and as theirs.
+type Level = (CompressionLevel, tower_http::CompressionLevel);
+
+const DEFAULT: Level = (
+    CompressionLevel::Default,
+    tower_http::CompressionLevel::Default,
+);
+
+fn precise(level: i32) -> Level {
+    (
+        CompressionLevel::Precise(level),
+        tower_http::CompressionLevel::Precise(level),
+    )
 }
 
 #[test]
@@ -152,21 +205,56 @@ fn beginning_early_costs_no_size() {
         1 << 17,
         1 << 20,
     ] {
-        let data = records(bytes);
         for coding in CODINGS {
-            let (ours, _) = encoded(
-                ZeroCompressionLayer::new(),
-                coding,
-                Pieces::of(&data, bytes),
-            );
-            let (theirs, _) = encoded(CompressionLayer::new(), coding, Pieces::of(&data, bytes));
-            assert!(decoded(coding, &ours) == data, "{coding}, {bytes}");
-            assert!(
-                ours.len() * 100 <= theirs.len() * 102,
-                "{coding}, {bytes}: {} bytes, tower-http {}",
-                ours.len(),
-                theirs.len()
-            );
+            assert_no_larger(coding, bytes, DEFAULT);
+        }
+    }
+}
+
+/// Where encoders look furthest, ending a block early could cost most.
+#[test]
+fn beginning_early_costs_no_size_at_high_levels_either() {
+    let best = (CompressionLevel::Best, tower_http::CompressionLevel::Best);
+    for bytes in [BEGUN_BYTES + 1, 3 << 16] {
+        for coding in CODINGS {
+            assert_no_larger(coding, bytes, precise(9));
+            assert_no_larger(coding, bytes, best);
+        }
+    }
+}
+
+/// A body may say that it ends and go on: what it said is a hint.
+#[test]
+fn a_body_longer_than_it_said_is_whole() {
+    let data = records(1 << 18);
+    for coding in CODINGS {
+        for said in [0, 100, 70_000] {
+            let mut pieces = Pieces::of(&data, 8 * 1024);
+            pieces.said = Some(said);
+            let layer = ZeroCompressionLayer::new().compress_when(Some(SizeAbove::new(0)));
+            let (received, _) = encoded(layer, coding, pieces);
+            assert!(decoded(coding, &received) == data, "{coding}, {said}");
+        }
+    }
+}
+
+/// Encoders are used again: nothing of one body is to be seen in the next, be it shorter or longer.
+#[test]
+fn what_came_before_changes_nothing() {
+    let bodies = [300, 5_000, 20_000, 200_000].map(records);
+    let levels = [0, 1, 2, 3, 4, 5, 9, 10].map(CompressionLevel::Precise);
+    for (level, coding) in levels
+        .map(|level| CODINGS.map(|coding| (level, coding)))
+        .as_flattened()
+    {
+        let with = |layer: ZeroCompressionLayer, body: &Bytes| {
+            encoded(layer.quality(*level), coding, Pieces::of(body, body.len())).0
+        };
+        let fresh = || ZeroCompressionLayer::new().keep_encoders(false);
+        let alone = bodies.each_ref().map(|body| with(fresh(), body));
+        for at in [0, 1, 2, 3, 2, 1, 0, 3, 0, 2, 0, 1, 1, 3, 3] {
+            let received = with(ZeroCompressionLayer::new(), &bodies[at]);
+            assert!(received == alone[at], "{coding} {level:?}: body {at}");
         }
     }
 }

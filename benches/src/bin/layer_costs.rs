@@ -6,21 +6,20 @@
 //! See: a row per layer; in each cell what it adds to the router alone, in nanoseconds (and blocks and
 //! bytes asked of the heap) a request. A call is `service.clone().oneshot(request)` with the response's
 //! body read to its end; the request has a browser's nine header fields and a token, and is made
-//! beforehand. Then, for each coding, the time to compress a JSON body, to its first byte and to its
-//! last. Rounds alternate between the variants; a cell is a median.
+//! beforehand. Rounds alternate between the variants; a cell is a median. For bodies that are compressed there is
+//! `compression_costs`.
 //!
 //! Mind: both crates are built with the same features of the same libraries here. So tower-http gets
 //! `uuid`'s fast generator and zlib-rs, which it would not ask for by itself.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use tower::{Layer, Service, ServiceExt as _};
 use tower_http as theirs;
 use zero_bench::alloc::AllocCount;
@@ -46,11 +45,7 @@ fn run() -> Result<(), Failure> {
     warn_if_debug_build();
     let (rounds, only) = parse_args()?;
     ops::silence();
-    print_layers(rounds, &only)?;
-    if only.is_empty() {
-        print_compression(rounds);
-    }
-    Ok(())
+    print_layers(rounds, &only)
 }
 
 fn parse_args() -> Result<(usize, String), Failure> {
@@ -263,147 +258,4 @@ fn print_layers(rounds: usize, only: &str) -> Result<(), Failure> {
 fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by(|a, b| a.ns.total_cmp(&b.ns));
     costs.get(costs.len() / 2).copied().unwrap_or_default()
-}
-
-// --- compression ---
-
-/// Times to the first frame and to the end, and the bytes sent.
-struct Compressed {
-    first: Duration,
-    last: Duration,
-    bytes: usize,
-}
-
-type Compressor = Box<dyn FnMut() -> Compressed>;
-
-fn compressor<L, B>(layer: L, body: Bytes, coding: &'static str) -> Compressor
-where
-    L: Layer<Answer>,
-    L::Service: Service<Request<()>, Response = Response<B>> + Clone + 'static,
-    B: http_body::Body<Data = Bytes>,
-{
-    let service = layer.layer(Answer(body));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    Box::new(move || {
-        let mut request = Request::new(());
-        request
-            .headers_mut()
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
-        runtime.block_on(async {
-            let start = Instant::now();
-            let Ok(response) = service.clone().oneshot(request).await else {
-                unreachable!("the service cannot fail");
-            };
-            let mut body = std::pin::pin!(response.into_body());
-            let (mut first, mut bytes) = (None, 0);
-            while let Some(Ok(frame)) = body.frame().await {
-                first.get_or_insert_with(|| start.elapsed());
-                bytes += frame.data_ref().map_or(0, Bytes::len);
-            }
-            let last = start.elapsed();
-            Compressed {
-                first: first.unwrap_or(last),
-                last,
-                bytes,
-            }
-        })
-    })
-}
-
-/// Answers with one body.
-#[derive(Clone)]
-struct Answer(Bytes);
-
-impl Service<Request<()>> for Answer {
-    type Response = Response<Full<Bytes>>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        std::future::ready(Ok(Response::new(Full::new(self.0.clone()))))
-    }
-}
-
-/// Records such as an API answers with, cut to size.
-fn json(bytes: usize) -> Bytes {
-    let mut text = String::from("[");
-    let mut n = 1_u64;
-    while text.len() < bytes {
-        n = n
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        let (id, age, score) = (n >> 40, (n >> 33) % 90, (n >> 20) % 1000);
-        text += &format!(
-            "{{\"id\":{id},\"name\":\"user {}\",\"age\":{age},\"active\":{},\"score\":{}.{}}},",
-            id % 1000,
-            age % 2 == 0,
-            score / 10,
-            score % 10
-        );
-    }
-    text.truncate(bytes);
-    text.into()
-}
-
-fn median_of<T: Ord>(runs: &[Compressed], of: impl Fn(&Compressed) -> T) -> T {
-    let mut values: Vec<_> = runs.iter().map(of).collect();
-    values.sort_unstable();
-    let at = values.len() / 2;
-    values.swap_remove(at)
-}
-
-fn print_compression(rounds: usize) {
-    println!(
-        "\n| coding, JSON | tower-http: first, last | ours: first, last | first, ratio | last, ratio | bytes, ratio |"
-    );
-    println!("|---|---|---|---|---|---|");
-    for coding in ["gzip", "deflate", "br", "zstd"] {
-        for (name, bytes) in [("1 KiB", 1 << 10), ("16 KiB", 1 << 14), ("1 MiB", 1 << 20)] {
-            let body = json(bytes);
-            let mut both = [
-                compressor(
-                    theirs::compression::CompressionLayer::new(),
-                    body.clone(),
-                    coding,
-                ),
-                compressor(ours::compression::ZeroCompressionLayer::new(), body, coding),
-            ];
-            let mut runs = [Vec::new(), Vec::new()];
-            // Short bodies come out in microseconds: more of them make up for it.
-            for round in 0..=rounds * if bytes < 1 << 20 { 8 } else { 1 } {
-                // By turns, and each of them first as often.
-                for at in [round % 2, (round + 1) % 2] {
-                    let run = both[at]();
-                    if round > 0 {
-                        runs[at].push(run);
-                    }
-                }
-            }
-            let [theirs, ours] = runs.map(|runs| Compressed {
-                first: median_of(&runs, |run| run.first),
-                last: median_of(&runs, |run| run.last),
-                bytes: median_of(&runs, |run| run.bytes),
-            });
-            let us = |duration: Duration| duration.as_secs_f64() * 1e6;
-            println!(
-                "| {coding}, {name} | {:.0}, {:.0} us | {:.0}, {:.0} us | {:.2} | {:.2} | {:.3} |",
-                us(theirs.first),
-                us(theirs.last),
-                us(ours.first),
-                us(ours.last),
-                us(ours.first) / us(theirs.first),
-                us(ours.last) / us(theirs.last),
-                ours.bytes as f64 / theirs.bytes as f64,
-            );
-        }
-    }
 }

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::coder::Coder;
-use super::level::CompressionLevel;
+use super::layer::Manner;
 use super::policy::Coding;
 use crate::BoxError;
 
@@ -29,10 +29,11 @@ impl<B: Body> CompressionBody<B> {
         Self { inner, coder: None }
     }
 
-    pub(super) fn encoded(inner: B, coding: Coding, quality: CompressionLevel) -> Self {
+    pub(super) fn encoded(inner: B, coding: Coding, manner: Manner) -> Self {
+        let total_bytes = inner.size_hint().exact();
         Self {
             inner,
-            coder: Coder::new(coding, quality),
+            coder: Coder::new(coding, manner, total_bytes),
         }
     }
 

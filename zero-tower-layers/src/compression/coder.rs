@@ -10,22 +10,14 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
-use super::level::CompressionLevel;
+use super::layer::Manner;
 use super::policy::Coding;
 use super::pool::Lease;
 use crate::BoxError;
 
-/// Input after which the first chunk is sent, however little it is: encoders collect 150 KB (gzip) to whole
+/// Input after which the first chunk is sent, however little it is: encoders collect 128 KiB (zstd) to whole
 /// bodies of a MiB (br) before they give anything. Shorter bodies are encoded as one.
 const FIRST_INPUT_BYTES: usize = 64 * 1024;
-
-/// zstd gives its first block after 128 KiB, and ending it sooner makes all others dearer: 3 % of a MiB.
-fn first_input_bytes(coding: Coding) -> usize {
-    match coding {
-        Coding::Zstd => usize::MAX,
-        _ => FIRST_INPUT_BYTES,
-    }
-}
 
 pub(super) struct Coder<D> {
     /// Never locked: it is reached by `get_mut` alone. It is here because a body ought to be `Sync`,
@@ -39,6 +31,8 @@ pub(super) struct Coder<D> {
     until_sent_bytes: usize,
     /// Whether the encoder has been given anything.
     is_begun: bool,
+    /// The body's whole length, as it says before anything is read of it.
+    total_bytes: Option<u64>,
     state: State,
 }
 
@@ -66,14 +60,22 @@ enum Turn {
 
 impl<D: Buf> Coder<D> {
     /// `None` for a coding that is none.
-    pub(super) fn new(coding: Coding, quality: CompressionLevel) -> Option<Self> {
-        let encoder = Mutex::new(Lease::take(coding, quality)?);
+    pub(super) fn new(coding: Coding, manner: Manner, total_bytes: Option<u64>) -> Option<Self> {
+        let lease = match manner.keeps_encoders {
+            true => Lease::take(coding, manner.quality),
+            false => Lease::fresh(coding, manner.quality),
+        };
+        let encoder = Mutex::new(lease?);
         Some(Self {
             encoder,
             input: None,
             holds_back: false,
-            until_sent_bytes: first_input_bytes(coding),
+            until_sent_bytes: match manner.begins_early {
+                true => FIRST_INPUT_BYTES,
+                false => usize::MAX,
+            },
             is_begun: false,
+            total_bytes,
             state: State::Reading,
         })
     }
@@ -138,7 +140,7 @@ impl<D: Buf> Coder<D> {
         let encoder = encoder.unwrap_or_else(PoisonError::into_inner);
         let chunk = input.chunk();
         if !self.is_begun {
-            encoder.expect(chunk.len());
+            encoder.expect(chunk.len(), self.total_bytes);
             self.is_begun = true;
         }
         let chunk = &chunk[..chunk.len().min(self.until_sent_bytes)];

@@ -9,7 +9,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::CompressionBody;
-use super::level::CompressionLevel;
+use super::layer::Manner;
 use super::policy::{Coding, encode_head, is_compressible, vary_by_encoding};
 use super::predicate::Predicate;
 
@@ -22,7 +22,7 @@ pin_project! {
         // `None`: the client refuses every coding there is.
         pub(super) coding: Option<Coding>,
         pub(super) predicate: P,
-        pub(super) quality: CompressionLevel,
+        pub(super) manner: Manner,
     }
 }
 
@@ -40,7 +40,7 @@ where
         let response = ready!(this.inner.poll(cx))?;
         Poll::Ready(Ok(match *this.coding {
             None => refuse(response),
-            Some(coding) => compress(response, coding, this.predicate, *this.quality),
+            Some(coding) => compress(response, coding, this.predicate, *this.manner),
         }))
     }
 }
@@ -56,7 +56,7 @@ pub(super) fn compress<B: Body>(
     mut response: Response<B>,
     coding: Coding,
     predicate: &impl Predicate,
-    quality: CompressionLevel,
+    manner: Manner,
 ) -> Response<CompressionBody<B>> {
     let size = response.body().size_hint().exact();
     if size.is_some_and(|bytes| predicate.refuses_size(bytes))
@@ -70,5 +70,5 @@ pub(super) fn compress<B: Body>(
         return response.map(CompressionBody::identity);
     }
     encode_head(response.headers_mut(), coding);
-    response.map(|body| CompressionBody::encoded(body, coding, quality))
+    response.map(|body| CompressionBody::encoded(body, coding, manner))
 }

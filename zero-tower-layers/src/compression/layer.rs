@@ -18,7 +18,25 @@ pub struct ZeroCompressionLayer<P = DefaultPredicate> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Choice {
     pub(super) offer: Offer,
+    pub(super) manner: Manner,
+}
+
+/// How a body is encoded, whatever the coding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
     pub(super) quality: CompressionLevel,
+    pub(super) begins_early: bool,
+    pub(super) keeps_encoders: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            quality: CompressionLevel::Default,
+            begins_early: true,
+            keeps_encoders: true,
+        }
+    }
 }
 
 impl ZeroCompressionLayer {
@@ -70,7 +88,22 @@ macro_rules! choice_builders {
 
         /// Sets the level. Default: [`CompressionLevel::Default`].
         pub fn quality(mut self, quality: CompressionLevel) -> Self {
-            self.choice.quality = quality;
+            self.choice.manner.quality = quality;
+            self
+        }
+
+        /// Whether something of a long body is sent after 64 KiB of it at the latest. Default: `true`.
+        /// `false` leaves it to the encoder when to begin, as tower-http does.
+        pub fn begin_early(mut self, enable: bool) -> Self {
+            self.choice.manner.begins_early = enable;
+            self
+        }
+
+        /// Whether threads keep encoders from one response for the next. Default: `true`. `false` makes one
+        /// for each response and frees it with the body, as tower-http does: less memory between
+        /// responses, and more time for each.
+        pub fn keep_encoders(mut self, enable: bool) -> Self {
+            self.choice.manner.keeps_encoders = enable;
             self
         }
 

@@ -14,7 +14,8 @@
 //! heap. One that is compressed takes an encoder from a pool its thread keeps, and gives it back,
 //! reset, when the body is done or dropped: no tables are made anew. (gzip's and deflate's are given
 //! back by bodies that were read to their end.) A thread keeps at most four encoders that are not in
-//! use, of 0.3 MiB (gzip) to several MiB (br and zstd at high levels) each.
+//! use, of 0.3 MiB (gzip) to several MiB (br and zstd at high levels) each;
+//! [`keep_encoders(false)`](ZeroCompressionLayer::keep_encoders) keeps none.
 //!
 //! # Bodies that come in pieces
 //!
@@ -22,8 +23,8 @@
 //! streams arrive as they are made, at some cost in size. Server-sent events are left alone by the
 //! default predicate.
 //!
-//! Of a long body that is all there, something is sent after 64 KiB of it, with zstd after its first block of
-//! 128 KiB: br by itself waits for most of a MiB.
+//! Of a long body that is all there, something is sent after 64 KiB of it: br by itself waits for most of a MiB.
+//! [`begin_early(false)`](ZeroCompressionLayer::begin_early) leaves that to the encoders.
 //!
 //! # Standards
 //! RFC 9110 §8.4 (content codings), §12.5.3 (`accept-encoding`); RFC 1950, 1952, 7932, 8878, 9659 (the

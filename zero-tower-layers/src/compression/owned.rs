@@ -13,7 +13,7 @@ use zero_runtime::{HttpOwnedRequest, ResponseBody, ZeroResponse};
 
 use super::ZeroCompression;
 use super::future::{compress, refuse};
-use super::level::CompressionLevel;
+use super::layer::Manner;
 use super::policy::Coding;
 use super::predicate::Predicate;
 
@@ -38,7 +38,7 @@ where
             coding: self.choice.offer.choose_for(wishes),
             inner: self.inner.call(request),
             predicate: self.predicate.clone(),
-            quality: self.choice.quality,
+            manner: self.choice.manner,
         }
     }
 }
@@ -52,7 +52,7 @@ pin_project! {
         // `None`: the client refuses every coding there is.
         coding: Option<Coding>,
         predicate: P,
-        quality: CompressionLevel,
+        manner: Manner,
     }
 }
 
@@ -74,7 +74,7 @@ where
         let response: Response<ResponseBody> = response.into();
         let answer = match *this.coding {
             None => refuse(response),
-            Some(coding) => compress(response, coding, this.predicate, *this.quality),
+            Some(coding) => compress(response, coding, this.predicate, *this.manner),
         };
         Poll::Ready(Ok(match answer.body().is_identity() {
             true => ZeroResponse::from_http(answer.map(|body| body.into_inner())),

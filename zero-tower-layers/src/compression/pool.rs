@@ -19,14 +19,30 @@ thread_local! {
 }
 
 /// An encoder, fit for a new body, until it is dropped.
-pub(super) struct Lease(Option<Box<Encoder>>);
+pub(super) struct Lease {
+    /// There until dropped.
+    encoder: Option<Box<Encoder>>,
+    is_kept: bool,
+}
 
 impl Lease {
     /// `None` for a coding that is none.
     pub(super) fn take(coding: Coding, level: CompressionLevel) -> Option<Self> {
         let idle = take_idle(coding, level);
-        let encoder = idle.or_else(|| Encoder::new(coding, level).map(Box::new));
-        encoder.map(|encoder| Lease(Some(encoder)))
+        let encoder = idle.or_else(|| Encoder::new(coding, level).map(Box::new))?;
+        Some(Lease {
+            encoder: Some(encoder),
+            is_kept: true,
+        })
+    }
+
+    /// As [`take`](Self::take), of an encoder that serves one body only.
+    pub(super) fn fresh(coding: Coding, level: CompressionLevel) -> Option<Self> {
+        let encoder = Encoder::new(coding, level).map(Box::new)?;
+        Some(Lease {
+            encoder: Some(encoder),
+            is_kept: false,
+        })
     }
 }
 
@@ -44,7 +60,8 @@ fn take_idle(coding: Coding, level: CompressionLevel) -> Option<Box<Encoder>> {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(encoder) = self.0.take().and_then(reset) else {
+        let encoder = self.encoder.take().filter(|_| self.is_kept);
+        let Some(encoder) = encoder.and_then(reset) else {
             return;
         };
         // As above: at the thread's end the encoder is dropped with it.
@@ -67,13 +84,13 @@ impl Deref for Lease {
     type Target = Encoder;
 
     fn deref(&self) -> &Encoder {
-        self.0.as_deref().expect("there until dropped")
+        self.encoder.as_deref().expect("there until dropped")
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Encoder {
-        self.0.as_deref_mut().expect("there until dropped")
+        self.encoder.as_deref_mut().expect("there until dropped")
     }
 }
 
@@ -101,6 +118,12 @@ mod tests {
         drop((again, other));
         drop((4..10).map(lease).collect::<Vec<_>>());
         assert_eq!(idle(), IDLE_MAX);
+    }
+
+    #[test]
+    fn a_fresh_encoder_is_not_kept() {
+        drop(Lease::fresh(Coding::Gzip, CompressionLevel::Best));
+        assert_eq!(idle(), 0);
     }
 
     #[test]

@@ -72,7 +72,7 @@ where
             coding: self.choice.offer.choose(request.headers()),
             inner: self.inner.call(request),
             predicate: self.predicate.clone(),
-            quality: self.choice.quality,
+            manner: self.choice.manner,
         }
     }
 }

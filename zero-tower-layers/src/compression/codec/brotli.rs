@@ -14,6 +14,10 @@ use crate::compression::level::CompressionLevel;
 /// The library's own bound.
 const SIZE_HINT_MAX: usize = 1 << 30;
 
+/// Windows, as powers of two: the library's own, and the smallest that is worth choosing.
+const WINDOW_LOG: i32 = 22;
+const WINDOW_LOG_MIN: i32 = 16;
+
 pub(super) struct Brotli {
     state: BrotliEncoderStateStruct<Recycler>,
     quality: i32,
@@ -65,9 +69,11 @@ impl Brotli {
     }
 
     /// Says how many bytes are there to begin with: by that the library chooses its tables when it is given
-    /// them all at once.
-    pub(super) fn expect(&mut self, bytes: usize) {
+    /// them all at once. And how many there will be, if that is known: no larger window is needed, whose memory
+    /// is twice its size. More may come all the same.
+    pub(super) fn expect(&mut self, bytes: usize, total: Option<u64>) {
         self.state.params.size_hint = bytes.min(SIZE_HINT_MAX);
+        self.state.params.lgwin = total.map_or(WINDOW_LOG, window_log);
     }
 
     /// The library has no reset: a new state is made, in the old one's memory.
@@ -78,6 +84,12 @@ impl Brotli {
     }
 }
 
+/// The smallest window that all of a body fits in, but for the 16 bytes that a window is short of its size.
+fn window_log(total: u64) -> i32 {
+    let bits = u64::BITS - total.saturating_sub(1).leading_zeros();
+    (bits as i32).clamp(WINDOW_LOG_MIN, WINDOW_LOG)
+}
+
 fn fresh(quality: i32, memory: Recycler) -> BrotliEncoderStateStruct<Recycler> {
     let mut state = BrotliEncoderStateStruct::new(memory);
     state.params = BrotliEncoderParams {
@@ -85,4 +97,23 @@ fn fresh(quality: i32, memory: Recycler) -> BrotliEncoderStateStruct<Recycler> {
         ..BrotliEncoderParams::default()
     };
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_holds_the_whole_body_up_to_the_librarys_own() {
+        for (total, log) in [
+            (0, 16),
+            (1 << 16, 16),
+            ((1 << 16) + 1, 17),
+            (1 << 20, 20),
+            (1 << 22, 22),
+            (u64::MAX, 22),
+        ] {
+            assert_eq!(window_log(total), log, "{total}");
+        }
+    }
 }

@@ -77,13 +77,13 @@ impl Codec {
         }
     }
 
-    fn expect(&mut self, bytes: usize) {
+    fn expect(&mut self, bytes: usize, total: Option<u64>) {
         match self {
             #[cfg(feature = "compression-br")]
-            Codec::Brotli(codec) => codec.expect(bytes),
+            Codec::Brotli(codec) => codec.expect(bytes, total),
             #[allow(unreachable_patterns, reason = "where br is the only coding")]
             _ => {
-                let _ = bytes;
+                let _ = (bytes, total);
             }
         }
     }
@@ -137,9 +137,10 @@ impl Encoder {
         (self.coding, self.level) == (coding, level)
     }
 
-    /// Says how much of a body is there at its beginning, before any of it is encoded.
-    pub(super) fn expect(&mut self, bytes: usize) {
-        self.codec.expect(bytes);
+    /// Says how much of a body is there at its beginning, before any of it is encoded, and how much it says it
+    /// will be.
+    pub(super) fn expect(&mut self, bytes: usize, total: Option<u64>) {
+        self.codec.expect(bytes, total);
     }
 
     /// Takes input until it is used up or the output is full. Returns how much was taken.

@@ -8,14 +8,15 @@ use brotli::enc::{Allocator, BrotliAlloc, SliceWrapper, SliceWrapperMut};
 const PIECES_MAX: usize = 64;
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Hands out memory the encoder has given back, before it asks the heap.
+/// Hands out memory the encoder has given back, before it asks the heap. The encoder wants it cleared, half a MiB
+/// of it for the shortest body: that is done when it is given back, not when somebody waits for it.
 #[derive(Default)]
 pub(super) struct Recycler {
     free: Vec<Free>,
     bytes: usize,
 }
 
-/// A piece not in use. Its memory is a `Vec` of some type, boxed when it was first made.
+/// A piece not in use. Its memory is a `Vec` of some type, boxed when it was first made, and clear.
 struct Free {
     memory: Box<dyn Any + Send + Sync>,
     /// The vector's type: told here, it need not be asked of every piece that is looked at.
@@ -23,22 +24,29 @@ struct Free {
     bytes: usize,
 }
 
-/// A piece in use; of no length without memory.
+/// A piece in use: the first `len` of its memory, behind which it is clear.
 #[expect(
     clippy::box_collection,
     reason = "becomes a `Box<dyn Any>` without another allocation"
 )]
-pub(super) struct Piece<T>(Option<Box<Vec<T>>>);
+pub(super) struct Piece<T> {
+    /// Not there if `len` is 0.
+    memory: Option<Box<Vec<T>>>,
+    len: usize,
+}
 
 impl Recycler {
-    /// The smallest piece of the type with room for `len`.
+    /// The smallest piece of the type with room for `len`; without one the largest: the encoder asks for more
+    /// and more of some types, and what it has grown out of would be left lying about.
     #[expect(clippy::box_collection, reason = "as above")]
     fn take<T: 'static>(&mut self, len: usize) -> Option<Box<Vec<T>>> {
         let (kind, wanted) = (TypeId::of::<Vec<T>>(), len * size_of::<T>());
-        let fits = |free: &Free| (free.kind == kind && free.bytes >= wanted).then_some(free.bytes);
         let pieces = self.free.iter().enumerate();
-        let fitting = pieces.filter_map(|(at, free)| Some((fits(free)?, at)));
-        let (_, at) = fitting.min()?;
+        let of_kind = pieces.filter(|(_, free)| free.kind == kind);
+        let (at, _) = of_kind.min_by_key(|(_, free)| match free.bytes.checked_sub(wanted) {
+            Some(to_spare) => (false, to_spare),
+            None => (true, wanted - free.bytes),
+        })?;
         let free = self.free.swap_remove(at);
         self.bytes -= free.bytes;
         free.memory.downcast().ok()
@@ -50,18 +58,25 @@ impl<T: Clone + Default + Send + Sync + 'static> Allocator<T> for Recycler {
 
     fn alloc_cell(&mut self, len: usize) -> Piece<T> {
         if len == 0 {
-            return Piece(None);
+            return Piece::default();
         }
         let mut memory = self.take(len).unwrap_or_default();
-        memory.clear();
-        memory.resize(len, T::default());
-        Piece(Some(memory))
+        if memory.len() < len {
+            *memory = vec![T::default(); len];
+        }
+        Piece {
+            memory: Some(memory),
+            len,
+        }
     }
 
     fn free_cell(&mut self, piece: Piece<T>) {
-        let Some(memory) = piece.0 else { return };
-        let bytes = memory.capacity() * size_of::<T>();
+        let Some(mut memory) = piece.memory else {
+            return;
+        };
+        let bytes = memory.len() * size_of::<T>();
         if self.free.len() < PIECES_MAX && self.bytes + bytes <= BYTES_MAX {
+            memory[..piece.len].fill(T::default());
             self.bytes += bytes;
             self.free.push(Free {
                 memory,
@@ -76,21 +91,24 @@ impl BrotliAlloc for Recycler {}
 
 impl<T> Default for Piece<T> {
     fn default() -> Self {
-        Piece(None)
+        Piece {
+            memory: None,
+            len: 0,
+        }
     }
 }
 
 impl<T> SliceWrapper<T> for Piece<T> {
     fn slice(&self) -> &[T] {
-        self.0.as_ref().map_or(&[], |memory| memory.as_slice())
+        let memory = self.memory.as_ref();
+        memory.map_or(&[], |memory| &memory[..self.len])
     }
 }
 
 impl<T> SliceWrapperMut<T> for Piece<T> {
     fn slice_mut(&mut self) -> &mut [T] {
-        self.0
-            .as_mut()
-            .map_or(&mut [], |memory| memory.as_mut_slice())
+        let memory = self.memory.as_mut();
+        memory.map_or(&mut [], |memory| &mut memory[..self.len])
     }
 }
 
@@ -112,6 +130,28 @@ mod tests {
         assert_eq!(again.slice(), [0; 50]);
         assert_eq!(other.slice(), [0; 100]);
         assert!(recycler.free.is_empty() && recycler.bytes == 0);
+
+        // And as far as it went at first.
+        recycler.free_cell(again);
+        let whole: Piece<u32> = recycler.alloc_cell(100);
+        assert_eq!(whole.slice().as_ptr(), address);
+        assert_eq!(whole.slice(), [0; 100]);
+    }
+
+    #[test]
+    fn pieces_grow_and_leave_nothing_behind() {
+        let mut recycler = Recycler::default();
+        for len in [100, 200, 150, 400] {
+            let piece: Piece<u8> = recycler.alloc_cell(len);
+            assert_eq!(piece.slice(), vec![0; len]);
+            recycler.free_cell(piece);
+        }
+        assert_eq!((recycler.free.len(), recycler.bytes), (1, 400));
+        let pieces = [30, 20].map(|len| -> Piece<u8> { recycler.alloc_cell(len) });
+        pieces
+            .into_iter()
+            .for_each(|piece| recycler.free_cell(piece));
+        assert_eq!((recycler.free.len(), recycler.bytes), (2, 420));
     }
 
     #[test]
