@@ -256,6 +256,17 @@ fn what_a_predicate_holds_is_dropped_with_the_layer() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+/// So is a list that a layer only counts; by default the program keeps it.
+#[test]
+fn what_is_counted_is_freed_with_the_layer() {
+    let list: Arc<[HeaderName]> = Arc::new([AUTHORIZATION]);
+    let layer = ZeroSensitiveHeadersLayer::counted(list.clone());
+    let services = [layer.layer(()), layer.clone().layer(())];
+    assert_eq!(Arc::strong_count(&list), 2);
+    drop((layer, services));
+    assert_eq!(Arc::strong_count(&list), 1);
+}
+
 #[tokio::test]
 async fn errors_of_the_service_pass_untouched() {
     let broken =

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 
 use super::policy::{ValidateRequest, is_secret, refusal, take_map};
-use crate::kept::Kept;
+use crate::kept::{Kept, Same, is_same_value};
 
 /// What `authorization` must be, and what is said of it where it is not.
 pub(super) struct Credentials {
@@ -23,6 +23,20 @@ impl Credentials {
             expected,
             challenge: Some(HeaderValue::from_static(scheme)),
         }
+    }
+
+    /// # Panics
+    /// If the token is not to be had in a header.
+    fn bearer(token: &str) -> Self {
+        let expected = HeaderValue::try_from(format!("Bearer {token}"));
+        let expected = expected.expect("the bearer token has a byte that no header value may have");
+        Self::new(expected, "Bearer")
+    }
+
+    fn basic(username: &str, password: &str) -> Self {
+        let encoded = BASE64.encode(format!("{username}:{password}"));
+        let expected = HeaderValue::try_from(format!("Basic {encoded}"));
+        Self::new(expected.expect("base64 is ASCII"), "Basic")
     }
 
     fn are_in(&self, request: &HeaderMap) -> bool {
@@ -49,6 +63,18 @@ impl Credentials {
         let mut response = refusal(StatusCode::UNAUTHORIZED);
         *response.headers_mut() = headers;
         response
+    }
+}
+
+impl Same for Credentials {
+    /// Not in constant time: it is asked when layers are made, of the program's own secrets.
+    fn is_same(&self, other: &Self) -> bool {
+        let challenges = (&self.challenge, &other.challenge);
+        let has_same_challenge = match challenges {
+            (Some(a), Some(b)) => is_same_value(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        has_same_challenge && is_same_value(&self.expected, &other.expected)
     }
 }
 
@@ -83,13 +109,17 @@ macro_rules! check {
 
             fn challenging(mut self, challenge: Option<HeaderValue>) -> Self {
                 let expected = self.credentials.expected.clone();
-                self.credentials = Kept::new(Credentials { expected, challenge });
+                let credentials = Credentials { expected, challenge };
+                self.credentials = match self.credentials {
+                    Kept::Forever(_) => Kept::new(credentials),
+                    Kept::Counted(_) => Kept::counted(credentials),
+                };
                 self
             }
 
-            fn of(expected: HeaderValue, scheme: &'static str) -> Self {
+            fn of(credentials: Kept<Credentials>) -> Self {
                 Self {
-                    credentials: Kept::new(Credentials::new(expected, scheme)),
+                    credentials,
                     body: PhantomData,
                 }
             }
@@ -139,7 +169,8 @@ check! {
     /// Asks for `authorization: Bearer <token>`, to the byte; else 401 with
     /// `www-authenticate: Bearer`. RFC 6750 §2.1, §3.
     ///
-    /// The first of a program's checks keep their token in memory until it ends, and are cheaper for it.
+    /// The first of a program's checks keep their token in memory until it ends, and are cheaper for it;
+    /// but for [`counted`](Self::counted) ones.
     Bearer
 }
 
@@ -148,7 +179,8 @@ check! {
     /// `www-authenticate: Basic`. RFC 7617 wants a realm too; give one by
     /// [`challenge`](Self::challenge).
     ///
-    /// The first of a program's checks keep their password in memory until it ends, and are cheaper for it.
+    /// The first of a program's checks keep their password in memory until it ends, and are cheaper for it;
+    /// but for [`counted`](Self::counted) ones.
     Basic
 }
 
@@ -156,16 +188,27 @@ impl<ResBody> Bearer<ResBody> {
     /// # Panics
     /// If the token is not to be had in a header.
     pub(super) fn new(token: &str) -> Self {
-        let expected = HeaderValue::try_from(format!("Bearer {token}"));
-        let expected = expected.expect("the bearer token has a byte that no header value may have");
-        Self::of(expected, "Bearer")
+        Self::of(Kept::new(Credentials::bearer(token)))
+    }
+
+    /// A check for [`ZeroAuthLayer::custom`](super::ZeroAuthLayer::custom) whose token is freed with the last
+    /// service that has it. Counting them costs each request a little.
+    ///
+    /// # Panics
+    /// If the token has bytes that no header value may have.
+    pub fn counted(token: &str) -> Self {
+        Self::of(Kept::counted(Credentials::bearer(token)))
     }
 }
 
 impl<ResBody> Basic<ResBody> {
     pub(super) fn new(username: &str, password: &str) -> Self {
-        let encoded = BASE64.encode(format!("{username}:{password}"));
-        let expected = HeaderValue::try_from(format!("Basic {encoded}"));
-        Self::of(expected.expect("base64 is ASCII"), "Basic")
+        Self::of(Kept::new(Credentials::basic(username, password)))
+    }
+
+    /// A check for [`ZeroAuthLayer::custom`](super::ZeroAuthLayer::custom) whose password is freed with the last
+    /// service that has it. Counting them costs each request a little.
+    pub fn counted(username: &str, password: &str) -> Self {
+        Self::of(Kept::counted(Credentials::basic(username, password)))
     }
 }

@@ -25,6 +25,7 @@ pub struct ZeroCorsLayer {
     pub(super) max_age: MaxAge,
     /// `None`: the names follow from the rules.
     pub(super) vary: Option<Vary>,
+    is_counted: bool,
 }
 
 impl ZeroCorsLayer {
@@ -103,6 +104,27 @@ impl ZeroCorsLayer {
         self.vary = Some(headers.into());
         self
     }
+
+    /// Frees the rules with the last service that has them, as tower-http does. By default the first of a
+    /// program's are kept until it ends, equal ones once, unless there is a predicate among them; counting who
+    /// has them costs each request a little.
+    pub fn counted(mut self) -> Self {
+        self.is_counted = true;
+        self
+    }
+
+    /// Whether both are made of the same constants. What has a predicate is the same as nothing.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.allow_credentials.is_same(&other.allow_credentials)
+            && self.allow_headers.0 == other.allow_headers.0
+            && self.allow_methods.0 == other.allow_methods.0
+            && self.allow_origin.is_same(&other.allow_origin)
+            && self
+                .allow_private_network
+                .is_same(&other.allow_private_network)
+            && self.expose_headers.0 == other.expose_headers.0
+            && self.max_age.is_same(&other.max_age)
+    }
 }
 
 impl<S> Layer<S> for ZeroCorsLayer {
@@ -114,10 +136,63 @@ impl<S> Layer<S> for ZeroCorsLayer {
         let policy = Policy::new(self.clone());
         policy.assert_usable();
         // A predicate may hold what is waited for to be dropped.
-        let policy = match policy.has_predicates_for_preflights() {
+        let policy = match self.is_counted || policy.has_predicates_for_preflights() {
             true => Kept::counted(policy),
             false => Kept::new(policy),
         };
         ZeroCors::with_policy(inner, policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method};
+
+    use super::*;
+    use crate::cors::AllowOrigin;
+
+    fn policy(layer: &ZeroCorsLayer) -> *const Policy {
+        // Kept for good, so that the address stays another's.
+        let service = Box::leak(Box::new(layer.layer(())));
+        &*service.policy
+    }
+
+    /// `Router::layer` applies a clone of the layer to each route.
+    #[test]
+    fn layers_that_say_the_same_share_a_policy() {
+        let listed = || {
+            ZeroCorsLayer::new()
+                .allow_origin([HeaderValue::from_static("https://a")])
+                .allow_methods([Method::GET])
+        };
+        let layer = listed();
+        assert_eq!(policy(&layer), policy(&layer.clone()));
+        assert_eq!(policy(&layer), policy(&listed()));
+    }
+
+    #[test]
+    fn layers_that_differ_share_none() {
+        let exact = |mark| {
+            let mut origin = HeaderValue::from_static("https://a");
+            origin.set_sensitive(mark);
+            ZeroCorsLayer::new().allow_origin(origin)
+        };
+        let layers = [
+            exact(false),
+            exact(true),
+            exact(false).allow_methods(Any),
+            exact(false).allow_credentials(true),
+            exact(false).allow_private_network(true),
+            exact(false).expose_headers(Any),
+            exact(false).allow_headers(Any),
+            exact(false).max_age(std::time::Duration::from_secs(1)),
+            exact(false).vary([http::header::ACCEPT]),
+            exact(false).allow_origin(AllowOrigin::predicate(|_, _| true)),
+            exact(false).counted(),
+        ];
+        let policies: Vec<_> = layers.iter().map(policy).collect();
+        for (at, one) in policies.iter().enumerate() {
+            assert!(!policies[at + 1..].contains(one), "{:?}", layers[at]);
+        }
     }
 }

@@ -7,6 +7,7 @@ use http::request::Parts;
 
 use super::rules::{Head, Origin};
 use super::{Vary, ZeroCorsLayer};
+use crate::kept::Same;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
@@ -22,6 +23,13 @@ pub(super) struct Policy {
     conflict: Option<&'static str>,
     /// Whether a rule for requests that are not preflights is a predicate.
     has_predicates: bool,
+}
+
+impl Same for Policy {
+    fn is_same(&self, other: &Self) -> bool {
+        // The layer's list of names is in `vary`.
+        self.vary == other.vary && self.rules.is_same(&other.rules)
+    }
 }
 
 /// What has been decided when a request arrives; the origin may still be asked about.

@@ -25,10 +25,19 @@ macro_rules! layer {
                 Self::from_shared(headers.into_iter().collect())
             }
 
-            /// Marks the headers named in a list that others use too.
+            /// Marks the headers named in a list that others use too. The first lists of a program are kept
+            /// until it ends.
             pub fn from_shared(headers: Arc<[HeaderName]>) -> Self {
                 Self {
                     headers: Kept::new(headers),
+                }
+            }
+
+            /// As [`from_shared`](Self::from_shared), of a list that is freed with the last service that has
+            /// it. Counting them costs each request a little.
+            pub fn counted(headers: Arc<[HeaderName]>) -> Self {
+                Self {
+                    headers: Kept::counted(headers),
                 }
             }
         }

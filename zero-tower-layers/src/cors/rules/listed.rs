@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::{Any, joined, wildcard};
 
 /// A list of tokens, encoded, or the value of a request header.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::cors) enum Listed {
     Const(Option<HeaderValue>),
     Mirror(HeaderName),

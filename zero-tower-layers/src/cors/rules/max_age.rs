@@ -44,6 +44,14 @@ impl MaxAge {
         matches!(self.0, Rule::Dynamic(_))
     }
 
+    pub(in crate::cors) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Rule::Unsaid, Rule::Unsaid) => true,
+            (Rule::Exact(a), Rule::Exact(b)) => a == b,
+            _ => false,
+        }
+    }
+
     pub(in crate::cors) fn value(&self, head: Head<'_>) -> Option<HeaderValue> {
         match &self.0 {
             Rule::Unsaid => None,

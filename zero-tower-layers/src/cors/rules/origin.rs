@@ -10,6 +10,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 
 use super::{Any, Ask, Head, wildcard};
+use crate::kept::is_same_value;
 
 /// The origins a layer allows: `access-control-allow-origin`.
 ///
@@ -92,6 +93,16 @@ impl AllowOrigin {
 
     pub(in crate::cors) fn is_predicate(&self) -> bool {
         matches!(self.0, Rule::Predicate(_) | Rule::AsyncPredicate(_))
+    }
+
+    /// Of a list the request's own origin is sent back, so that marks on the list's do not matter.
+    pub(in crate::cors) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Rule::Const(a), Rule::Const(b)) => is_same_value(a, b),
+            (Rule::List(a), Rule::List(b)) => a == b,
+            (Rule::Mirror, Rule::Mirror) => true,
+            _ => false,
+        }
     }
 
     pub(in crate::cors) fn ask(&self, head: Head<'_>) -> Origin {

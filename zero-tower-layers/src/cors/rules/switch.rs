@@ -35,6 +35,13 @@ impl Switch {
     fn is_predicate(&self) -> bool {
         matches!(self, Switch::Predicate(_))
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        matches!(
+            (self, other),
+            (Switch::Yes, Switch::Yes) | (Switch::No, Switch::No)
+        )
+    }
 }
 
 impl From<bool> for Switch {
@@ -82,6 +89,10 @@ impl AllowCredentials {
         self.0.is_predicate()
     }
 
+    pub(in crate::cors) fn is_same(&self, other: &Self) -> bool {
+        self.0.is_same(&other.0)
+    }
+
     pub(in crate::cors) fn answer(&self, head: Head<'_>) -> bool {
         self.0.answer(head)
     }
@@ -121,6 +132,10 @@ impl AllowPrivateNetwork {
 
     pub(in crate::cors) fn is_predicate(&self) -> bool {
         self.0.is_predicate()
+    }
+
+    pub(in crate::cors) fn is_same(&self, other: &Self) -> bool {
+        self.0.is_same(&other.0)
     }
 
     pub(in crate::cors) fn answer(&self, head: Head<'_>) -> bool {
