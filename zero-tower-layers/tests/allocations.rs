@@ -4,23 +4,33 @@
 //! Counted by thread, so the tests may run side by side.
 #![allow(clippy::result_large_err)] // A check returns its answer by value, as in tower-http.
 
+use std::cell::RefCell;
 use std::future::{Ready, ready};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder};
 use tracing::Level;
 use tracing_subscriber::layer::SubscriberExt as _;
-use zero_tower_layers::auth::{ZeroAsyncAuthLayer, ZeroAuthLayer};
+use zero_tower_layers::auth::{Bearer, ZeroAsyncAuthLayer, ZeroAuthLayer};
 use zero_tower_layers::compression::ZeroCompressionLayer;
-use zero_tower_layers::cors::{AllowOrigin, ZeroCorsLayer};
+use zero_tower_layers::cors::{
+    AllowCredentials, AllowOrigin, AllowPrivateNetwork, MaxAge, ZeroCorsLayer,
+};
 use zero_tower_layers::normalize_path::ZeroNormalizePathLayer;
-use zero_tower_layers::request_id::{MakeRequestUuid, ZeroRequestIdLayer};
-use zero_tower_layers::sensitive_headers::ZeroSensitiveHeadersLayer;
+use zero_tower_layers::request_id::{
+    MakeRequestUuid, RequestId, ZeroPropagateRequestIdLayer, ZeroRequestIdLayer,
+    ZeroSetRequestIdLayer,
+};
+use zero_tower_layers::sensitive_headers::{
+    ZeroSensitiveHeadersLayer, ZeroSensitiveRequestHeadersLayer, ZeroSensitiveResponseHeadersLayer,
+};
 use zero_tower_layers::trace::ZeroTraceLayer;
 
 type TestBody = Full<Bytes>;
@@ -29,8 +39,10 @@ type TestBody = Full<Bytes>;
 const WARM_UP: usize = 300;
 const COUNTED: usize = 500;
 
-/// Answers with what it was given beforehand, and takes nothing from the heap.
-struct Prepared(Vec<Response<TestBody>>);
+/// Answers with what it was given beforehand, and takes nothing from the heap. Clones share it, for some layers
+/// call a clone.
+#[derive(Clone)]
+struct Prepared(Rc<RefCell<Vec<Response<TestBody>>>>);
 
 impl Service<Request<TestBody>> for Prepared {
     type Response = Response<TestBody>;
@@ -42,14 +54,7 @@ impl Service<Request<TestBody>> for Prepared {
     }
 
     fn call(&mut self, _: Request<TestBody>) -> Self::Future {
-        ready(Ok(self.0.pop().expect("enough responses")))
-    }
-}
-
-// What `AsyncAuth` wants; nothing is cloned but emptiness.
-impl Clone for Prepared {
-    fn clone(&self) -> Self {
-        Prepared(Vec::new())
+        ready(Ok(self.0.borrow_mut().pop().expect("enough responses")))
     }
 }
 
@@ -60,6 +65,8 @@ struct Exchange {
     request: Vec<(&'static str, &'static str)>,
     response: Vec<(&'static str, &'static str)>,
     body: Bytes,
+    /// Whether both have some already.
+    has_extensions: bool,
 }
 
 impl Default for Exchange {
@@ -80,6 +87,7 @@ impl Default for Exchange {
                 ("set-cookie", "c=d"),
             ],
             body: Bytes::from_static(b"hello"),
+            has_extensions: false,
         }
     }
 }
@@ -95,13 +103,23 @@ impl Exchange {
         *request.method_mut() = self.method.parse().unwrap();
         *request.uri_mut() = self.uri.parse().unwrap();
         *request.headers_mut() = map(&self.request);
+        *request.extensions_mut() = self.extensions();
         request
     }
 
     fn response(&self) -> Response<TestBody> {
         let mut response = Response::new(Full::new(self.body.clone()));
         *response.headers_mut() = map(&self.response);
+        *response.extensions_mut() = self.extensions();
         response
+    }
+
+    fn extensions(&self) -> Extensions {
+        let mut extensions = Extensions::new();
+        if self.has_extensions {
+            extensions.insert("some other value");
+        }
+        extensions
     }
 }
 
@@ -121,18 +139,28 @@ where
     L::Service: Service<Request<TestBody>, Response = Response<B>>,
     B: Body,
 {
-    let total = WARM_UP + COUNTED;
+    allocations_of(layer, exchange, WARM_UP, COUNTED)
+}
+
+/// The same, after so many exchanges and over so many.
+fn allocations_of<L, B>(layer: L, exchange: &Exchange, warm_up: usize, counted: usize) -> f64
+where
+    L: Layer<Prepared>,
+    L::Service: Service<Request<TestBody>, Response = Response<B>>,
+    B: Body,
+{
+    let total = warm_up + counted;
     let responses = (0..total).map(|_| exchange.response()).collect();
-    let mut service = layer.layer(Prepared(responses));
+    let mut service = layer.layer(Prepared(Rc::new(RefCell::new(responses))));
     let mut requests: Vec<_> = (0..total).map(|_| exchange.request()).collect();
     let mut run = |times| {
         for request in requests.drain(..times) {
             call(&mut service, request);
         }
     };
-    run(WARM_UP);
-    let counted = allocation_counter::measure(|| run(COUNTED));
-    counted.count_total as f64 / COUNTED as f64
+    run(warm_up);
+    let count = allocation_counter::measure(|| run(counted));
+    count.count_total as f64 / counted as f64
 }
 
 fn call<S, B>(service: &mut S, request: Request<TestBody>)
@@ -202,7 +230,7 @@ fn cors_takes_nothing() {
                 HeaderName::from_static("x-two"),
                 HeaderName::from_static("x-one"),
             ])
-            .max_age(std::time::Duration::from_secs(600))
+            .max_age(Duration::from_secs(600))
     };
     assert_none("new", ZeroCorsLayer::new(), &plain);
     assert_none("permissive", ZeroCorsLayer::permissive(), &plain);
@@ -219,15 +247,18 @@ fn cors_takes_nothing() {
         &preflight(),
     );
     assert_none("preflight, list", list(), &preflight());
-    let predicate = ZeroCorsLayer::new().allow_origin(AllowOrigin::predicate(|_, _| true));
-    assert_none("predicate", predicate, &plain);
-
-    // The predicate's future is boxed, for its type is not the layer's.
+    let predicates = ZeroCorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(|_, _| true))
+        .allow_credentials(AllowCredentials::predicate(|_, _| true))
+        .allow_private_network(AllowPrivateNetwork::predicate(|_, _| true))
+        .max_age(MaxAge::dynamic(|_, _| Duration::from_secs(600)));
+    assert_none("predicates", predicates.clone(), &plain);
+    assert_none("preflight, predicates", predicates, &preflight());
+    assert_none("counted", ZeroCorsLayer::permissive().counted(), &plain);
     let later = AllowOrigin::async_predicate(|_, parts| ready(parts.headers.len() > 1));
-    assert_eq!(
-        allocations(ZeroCorsLayer::new().allow_origin(later), &plain),
-        1.0
-    );
+    let later = ZeroCorsLayer::new().allow_origin(later);
+    assert_none("async predicate", later.clone(), &plain);
+    assert_none("preflight, async predicate", later, &preflight());
 }
 
 #[test]
@@ -257,6 +288,13 @@ fn checks_take_nothing() {
     let refuse =
         |_: Request<TestBody>| ready(Err::<Request<TestBody>, _>(Response::new(Full::default())));
     assert_none("async", ZeroAsyncAuthLayer::new(refuse), &right);
+    let pass = |request: Request<TestBody>| ready(Ok::<_, Response<TestBody>>(request));
+    assert_none("async, passed", ZeroAsyncAuthLayer::new(pass), &right);
+    assert_none(
+        "counted",
+        ZeroAuthLayer::custom(Bearer::counted("secret")),
+        &right,
+    );
 }
 
 #[test]
@@ -291,17 +329,65 @@ fn sensitive_headers_take_nothing() {
         ..Exchange::default()
     };
     assert_none("sensitive, nothing there", layer, &empty);
+
+    let listed = || [AUTHORIZATION, COOKIE, SET_COOKIE, WARNING];
+    let plain = Exchange::default();
+    assert_none(
+        "request",
+        ZeroSensitiveRequestHeadersLayer::new(listed()),
+        &plain,
+    );
+    assert_none(
+        "response",
+        ZeroSensitiveResponseHeadersLayer::new(listed()),
+        &plain,
+    );
+    assert_none(
+        "counted",
+        ZeroSensitiveHeadersLayer::counted(listed().into()),
+        &plain,
+    );
 }
 
+/// Ids themselves take nothing. `RequestId`s in extensions take what `http::Extensions` takes for a value, and not
+/// a block more: its box, and for the first value of a message the map and its table. Neither can be had for
+/// less, or again: the map is the type's own, `insert` boxes what it is given, and both are dropped by
+/// whoever gets the message. It would take values kept in the map itself.
 #[test]
 fn ids_take_nothing_but_their_extensions() {
+    const VALUE: f64 = 1.0;
+    const MAP: f64 = 2.0;
+
     let layer = ZeroRequestIdLayer::x_request_id(MakeRequestUuid);
-    let lean = layer.clone().extensions(false);
-    assert_none("made", lean.clone(), &Exchange::default());
+    let set = ZeroSetRequestIdLayer::x_request_id(MakeRequestUuid);
+    let propagate = ZeroPropagateRequestIdLayer::x_request_id();
+    let plain = Exchange::default();
     let with_id = Exchange::default().with("x-request-id", "1");
-    assert_none("kept", lean, &with_id);
-    // `http::Extensions`, first entry: the map, its table and the entry's box; on either side.
-    assert_eq!(allocations(layer, &Exchange::default()), 6.0);
+    for exchange in [&plain, &with_id] {
+        assert_none("both", layer.clone().extensions(false), exchange);
+        assert_none("set", set.clone().extensions(false), exchange);
+        assert_none("propagate", propagate.clone().extensions(false), exchange);
+    }
+
+    // On either side of the service, and on one.
+    assert_eq!(allocations(layer.clone(), &plain), 2.0 * (MAP + VALUE));
+    assert_eq!(allocations(layer.clone(), &with_id), 2.0 * (MAP + VALUE));
+    assert_eq!(allocations(set, &plain), MAP + VALUE);
+    assert_eq!(allocations(propagate.clone(), &plain), 0.0);
+    assert_eq!(allocations(propagate, &with_id), MAP + VALUE);
+    // Where something else has made the maps: the peer's address, a route's path.
+    let extended = Exchange {
+        has_extensions: true,
+        ..Exchange::default()
+    };
+    assert_eq!(allocations(layer, &extended), 2.0 * VALUE);
+
+    // The type's own price, without any layer.
+    let counted = allocation_counter::measure(|| {
+        let mut extensions = Extensions::new();
+        extensions.insert(RequestId::new(HeaderValue::from_static("1")));
+    });
+    assert_eq!(counted.count_total as f64, MAP + VALUE);
 }
 
 #[test]
@@ -354,7 +440,11 @@ fn compression_takes_nothing_where_it_does_nothing() {
 #[test]
 fn compression_takes_at_most_one() {
     for coding in ["gzip", "deflate", "br", "zstd"] {
-        for bytes in [1 << 10, 1 << 14] {
+        for (bytes, warm_up, counted) in [
+            (1 << 10, WARM_UP, COUNTED),
+            (1 << 14, WARM_UP, COUNTED),
+            (1 << 20, 3, 5),
+        ] {
             let text: String = (0..)
                 .map(|n| format!("{{\"n\":{n}}},"))
                 .take(bytes / 8)
@@ -363,7 +453,7 @@ fn compression_takes_at_most_one() {
                 body: text.into(),
                 ..Exchange::default().with("accept-encoding", coding)
             };
-            let each = allocations(ZeroCompressionLayer::new(), &exchange);
+            let each = allocations_of(ZeroCompressionLayer::new(), &exchange, warm_up, counted);
             assert!(
                 each <= 1.0,
                 "{coding}, {bytes} bytes: {each} allocations a request"

@@ -3,8 +3,7 @@
 //! [`ZeroCorsLayer`] takes the place of `tower_http::cors::CorsLayer`: the same builder, defaults and
 //! answers. Header values that do not depend on the request are encoded once, when the layer is
 //! applied; an answer is written straight into the response's header map, and a preflight's answer
-//! into the map that came with the request. Nothing is taken from the heap per request, except by
-//! [`AllowOrigin::async_predicate`], whose future is boxed.
+//! into the map that came with the request. Nothing is taken from the heap per request.
 //!
 //! As in tower-http, **every** `OPTIONS` request is a preflight: it is answered with an empty 200 and
 //! never reaches the wrapped service.

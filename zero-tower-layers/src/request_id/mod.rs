@@ -7,8 +7,9 @@
 //!
 //! [`MakeRequestUuid`] draws from a generator each thread keeps, not from the kernel, and writes the
 //! id into memory the thread keeps for such purposes: no allocation for the id. What the heap does give
-//! is the [`RequestId`] extension of request and response, which `http::Extensions` boxes;
-//! `extensions(false)` leaves them out and then nothing is allocated where the header maps have room.
+//! is the [`RequestId`] extension of request and response: `http::Extensions` takes a block for each value, and
+//! two more for the first value of a message. `extensions(false)` leaves them out and then nothing is allocated
+//! where the header maps have room.
 //!
 //! # Standards
 //! RFC 9562 §5.4 (UUID version 4). `x-request-id` is a convention.

@@ -9,6 +9,7 @@ use http::request::Parts;
 mod listed;
 mod max_age;
 mod origin;
+mod questions;
 mod switch;
 mod vary;
 

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::HeaderValue;
 use http::request::Parts;
 
+use super::questions::{Answer, Questions};
 use super::{Any, Ask, Head, wildcard};
 use crate::kept::is_same_value;
 
@@ -19,16 +19,13 @@ use crate::kept::is_same_value;
 #[must_use]
 pub struct AllowOrigin(Rule);
 
-type Answer = Pin<Box<dyn Future<Output = bool> + Send>>;
-type AskLater = dyn Fn(HeaderValue, &Parts) -> Answer + Send + Sync;
-
 #[derive(Clone)]
 enum Rule {
     Const(HeaderValue),
     List(Arc<[HeaderValue]>),
     Mirror,
     Predicate(Arc<Ask<bool>>),
-    AsyncPredicate(Arc<AskLater>),
+    AsyncPredicate(Arc<Questions>),
 }
 
 impl AllowOrigin {
@@ -67,15 +64,14 @@ impl AllowOrigin {
     /// As [`predicate`](Self::predicate), with an answer that is waited for. The wrapped service is
     /// called at once, but its future is polled only when the answer is there.
     ///
-    /// The answer's future is boxed: one allocation for each request with an origin.
+    /// The predicate's future is boxed, in boxes that are used again: nothing is taken from the heap once as
+    /// many have been made as requests wait at once, up to 64.
     pub fn async_predicate<F, Fut>(f: F) -> Self
     where
         F: FnOnce(HeaderValue, &Parts) -> Fut + Send + Sync + 'static + Clone,
         Fut: Future<Output = bool> + Send + 'static,
     {
-        Self(Rule::AsyncPredicate(Arc::new(move |origin, parts| {
-            Box::pin(f.clone()(origin, parts))
-        })))
+        Self(Rule::AsyncPredicate(Arc::new(Questions::new(f))))
     }
 
     /// Allows every origin by naming the one that asked, which credentials permit and `*` does not.
@@ -114,11 +110,8 @@ impl AllowOrigin {
         };
         let allowed = match &self.0 {
             Rule::Const(_) | Rule::Mirror => true,
-            Rule::AsyncPredicate(ask) => {
-                return Origin::Asked {
-                    answer: ask(origin.clone(), head.parts()),
-                    origin: origin.clone(),
-                };
+            Rule::AsyncPredicate(questions) => {
+                return Origin::Asked(questions.ask(origin, head.parts()));
             }
             Rule::List(list) => list.contains(origin),
             Rule::Predicate(ask) => ask(origin, head.parts()),
@@ -130,7 +123,7 @@ impl AllowOrigin {
 /// The value of `access-control-allow-origin`, or a question for it.
 pub(in crate::cors) enum Origin {
     Known(Option<HeaderValue>),
-    Asked { answer: Answer, origin: HeaderValue },
+    Asked(Answer),
 }
 
 impl Origin {
@@ -139,13 +132,12 @@ impl Origin {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<&mut Option<HeaderValue>> {
-        if let Origin::Asked { answer, origin } = self {
-            let allowed = ready!(answer.as_mut().poll(cx));
-            *self = Origin::Known(allowed.then(|| origin.clone()));
+        if let Origin::Asked(answer) = self {
+            *self = Origin::Known(ready!(answer.poll(cx)));
         }
         match self {
             Origin::Known(value) => Poll::Ready(value),
-            Origin::Asked { .. } => Poll::Pending,
+            Origin::Asked(_) => Poll::Pending,
         }
     }
 }
