@@ -71,6 +71,12 @@ where
         self.failure.is_some() || self.end.is_some()
     }
 
+    /// Whether a failure at the end would be told to somebody.
+    fn tells_failures(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|(_, on_failure)| on_failure.is_enabled())
+    }
+
     fn handle_end(&mut self, trailers: Option<&HeaderMap>, latency: Duration, span: &Span) {
         if let Some((classify_eos, mut on_failure)) = self.failure.take()
             && let Err(failure) = classify_eos.classify_eos(trailers)
@@ -114,7 +120,7 @@ where
         let result = ready!(this.inner.as_mut().poll_frame(cx));
 
         // Nobody is told how long a frame took unless these are to be called.
-        let is_timed = this.on_body_chunk.is_enabled() || this.ending.failure.is_some();
+        let is_timed = this.on_body_chunk.is_enabled() || this.ending.tells_failures();
         let latency = if is_timed {
             this.last.lap()
         } else {
