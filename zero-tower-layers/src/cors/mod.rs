@@ -41,6 +41,8 @@ mod service;
 pub use self::layer::ZeroCorsLayer;
 #[cfg(feature = "zero-runtime")]
 pub use self::owned::OwnedResponseFuture;
+#[expect(deprecated, reason = "tower-http has it still")]
+pub use self::rules::any;
 pub use self::rules::{
     AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, AllowPrivateNetwork, Any,
     ExposeHeaders, MaxAge, Vary, preflight_request_headers,

@@ -29,6 +29,12 @@ pub use self::vary::Vary;
 #[must_use]
 pub struct Any;
 
+/// [`Any`], as it was once written.
+#[deprecated = "write `Any`"]
+pub fn any() -> Any {
+    Any
+}
+
 /// The request headers a preflight answer may depend on: `origin`,
 /// `access-control-request-method` and `access-control-request-headers`.
 pub fn preflight_request_headers() -> impl Iterator<Item = HeaderName> {
