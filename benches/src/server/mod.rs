@@ -344,7 +344,7 @@ use zero::start as start_zero;
 
 #[cfg(not(feature = "zero"))]
 fn start_raw(addr: SocketAddr) -> io::Result<Running> {
-    start_zero(Backend::ZeroRaw, Router::new(), 1, addr)
+    start_zero(Backend::ZeroRaw, Router::<()>::new(), 1, addr)
 }
 
 #[cfg(not(feature = "zero"))]
