@@ -36,7 +36,10 @@ static HUGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![b'x'; HUGE_BYTE
 /// No layer raises the limit on request bodies: axum's 2 MB hold every scenario that asks for a body
 /// whole, and a layer would add three allocations to each request.
 pub fn router() -> Router {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "sqlite")]
+    let router = router.route("/sqlite", get(sqlite));
+    router
         .route("/plaintext", get(async || "Hello, World!"))
         .route("/json", get(json))
         .route("/items", get(items))
@@ -107,6 +110,12 @@ async fn db() -> Result<Vec<u8>, StatusCode> {
     let row = crate::db::ask().await;
     row.map(Vec::from)
         .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite() -> Result<String, (StatusCode, String)> {
+    let row = crate::sqlite::ask().await;
+    row.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 
 async fn echo(body: Bytes) -> Bytes {

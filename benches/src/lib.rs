@@ -34,6 +34,8 @@ pub mod ring;
 pub mod scenario;
 pub mod serve;
 pub mod server;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod stacks;
 pub mod stats;
 pub mod user;

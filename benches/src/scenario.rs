@@ -37,7 +37,7 @@ pub struct Scenario {
     pub spinner: bool,
     /// What is exchanged, and how.
     pub traffic: Traffic,
-    /// Whether latency is measured at fixed rates too.
+    /// Whether latency is measured at fixed rates in a first look, too; otherwise it is wherever it can be.
     pub paced: bool,
 }
 
@@ -78,6 +78,22 @@ const DB64: Scenario = Scenario {
     path: "/db",
     ..PLAIN64
 };
+
+/// Handlers that ask a real database: sqlx, whose SQLite has a thread for each connection of its pool.
+#[cfg(feature = "sqlite")]
+const SQLITE64: Scenario = Scenario {
+    name: "sqlite64",
+    about: "a row of SQLite's, by sqlx",
+    path: "/sqlite",
+    ..PLAIN64
+};
+
+/// Scenarios that a feature of this package adds, with the feature.
+const BEHIND_FEATURES: [(&str, &str); 3] = [
+    ("sqlite1", "sqlite"),
+    ("sqlite8", "sqlite"),
+    ("sqlite64", "sqlite"),
+];
 
 /// With `Host`, which the generator adds, the nine fields of a browser's request.
 const BROWSER_HEADERS: &[(&str, &str)] = &[
@@ -246,6 +262,20 @@ pub const SCENARIOS: &[Scenario] = &[
         ..DB64
     },
     DB64,
+    #[cfg(feature = "sqlite")]
+    Scenario {
+        name: "sqlite1",
+        connections: 1,
+        ..SQLITE64
+    },
+    #[cfg(feature = "sqlite")]
+    Scenario {
+        name: "sqlite8",
+        connections: 8,
+        ..SQLITE64
+    },
+    #[cfg(feature = "sqlite")]
+    SQLITE64,
     Scenario {
         name: "sleep64",
         about: "a timer of 1 ms",
@@ -351,8 +381,18 @@ pub const SCENARIOS: &[Scenario] = &[
 pub fn find(name: &str) -> Result<&'static Scenario, String> {
     SCENARIOS.iter().find(|s| s.name == name).ok_or_else(|| {
         let names: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
-        format!("no scenario {name:?}; there are {}", names.join(", "))
+        unknown(name, &names)
     })
+}
+
+/// What is said of a name that is none of `names`.
+pub fn unknown(name: &str, names: &[&str]) -> String {
+    match BEHIND_FEATURES.iter().find(|(behind, _)| *behind == name) {
+        Some((_, feature)) => format!(
+            "the scenario {name} is not built in; run: cargo build --release -p zero-bench --features {feature}"
+        ),
+        None => format!("no scenario {name:?}; there are {}", names.join(", ")),
+    }
 }
 
 impl Scenario {
@@ -509,6 +549,17 @@ mod tests {
     fn names_are_unique() {
         for s in SCENARIOS {
             assert_eq!(SCENARIOS.iter().filter(|t| t.name == s.name).count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_a_feature_adds_is_told_with_the_feature() {
+        for (name, feature) in BEHIND_FEATURES {
+            let found = find(name);
+            assert_eq!(found.is_ok(), cfg!(feature = "sqlite"), "{name}");
+            if let Err(said) = found {
+                assert!(said.ends_with(&format!("--features {feature}")), "{said}");
+            }
         }
     }
 

@@ -155,6 +155,8 @@ async fn obey_signals(running: &Running) -> Result<(), Failure> {
         }
     }
     print_counts(running);
+    #[cfg(feature = "sqlite")]
+    crate::sqlite::remove();
     // Connections may still be open, and the threads of some servers never end; nobody needs either.
     thread::yield_now();
     std::process::exit(0)

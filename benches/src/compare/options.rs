@@ -8,6 +8,7 @@ use super::measure::Phases;
 use super::subject::{Subject, tell_apart};
 use crate::args::{Failure, list};
 use crate::case::Case;
+use crate::scenario::unknown;
 use crate::server::Backend;
 use crate::stats::PAIRS_MIN;
 
@@ -177,7 +178,7 @@ fn choose(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>, Failure> {
         let found = cases.iter().find(|case| case.name == *name).cloned();
         found.ok_or_else(|| {
             let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
-            format!("no scenario {name:?}; there are {}", names.join(", ")).into()
+            unknown(name, &names).into()
         })
     };
     names.iter().map(find).collect()
