@@ -27,7 +27,7 @@ pub struct Case {
     pub spinner: bool,
     /// What is exchanged, and how.
     pub traffic: Traffic,
-    /// Whether latency is measured at fixed rates too.
+    /// Whether latency is measured at fixed rates too, in a first look as well.
     pub paced: bool,
 }
 
@@ -98,6 +98,18 @@ impl From<&Scenario> for Case {
 }
 
 impl Case {
+    /// Whether a request for `path` is among its requests.
+    pub fn asks(&self, path: &str) -> bool {
+        let asked = |request: &RequestTemplate| request.line.split(' ').nth(1) == Some(path);
+        self.requests.iter().any(asked)
+    }
+
+    /// Whether its load can have a fixed rate: requests one by one on connections that stay.
+    pub fn can_be_paced(&self) -> bool {
+        let is_kept = matches!(self.traffic, Traffic::KeepAlive | Traffic::WebSocket(_));
+        is_kept && self.pipeline == 1
+    }
+
     /// Describes the load in one line.
     pub fn title(&self) -> String {
         let line = self.requests.first().map_or("", |r| r.line.as_str());

@@ -1,8 +1,8 @@
 //! Compares backends by turns (A B, B A): throughput, latency in a closed loop and at fixed rates, CPU,
 //! memory, allocations, system calls and instructions, per scenario.
 //!
-//! Run: `cargo build --release -p zero-bench && target/release/compare --quick` (it starts `server` and
-//! `spin` beside it; `--help` tells the options).
+//! Run: `cargo run --release -p zero-bench -- --quick` (it builds what it starts; `--help` tells the options).
+//! `target/release/compare` takes the programs that lie beside it.
 //!
 //! See: a line per run on stderr with the time left, then markdown tables on stdout, then where
 //! `report.html` and `report.json` are. `benches/README.md` tells how to read them.
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
 use zero_bench::case::Case;
+use zero_bench::compare::build::build;
 use zero_bench::compare::options::{Asked, Options};
 use zero_bench::compare::{compare, render_again};
 use zero_bench::scenario::SCENARIOS;
@@ -24,7 +25,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    if args.first().is_some_and(|first| first == "compare") {
+        // What cargo runs of this package unless told otherwise; saying so is no mistake.
+        args.remove(0);
+    }
     if let [first, record, page] = &args[..]
         && first == "--render"
     {
@@ -38,6 +43,7 @@ fn run() -> Result<(), Failure> {
         }
         Asked::Compare(options) => {
             warn_if_debug_build();
+            build(&options)?;
             compare(&options, &|subject, count_alloc| {
                 subject.launch(count_alloc)
             })

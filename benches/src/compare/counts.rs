@@ -25,7 +25,7 @@ const WINDOW: Duration = Duration::from_millis(300);
 /// stay, so that what they leave is not used again.
 const SETTLERS: usize = 1000;
 /// Idle connections that memory is measured with.
-const IDLE: usize = 2000;
+const IDLE: usize = 10_000;
 /// Time for memory to be given back and deferred frees to happen before it is read.
 const SETTLE: Duration = Duration::from_millis(300);
 /// Bodies larger than this take too long under callgrind.

@@ -40,7 +40,7 @@ fn latency(run: &Run, us: f64) -> Option<f64> {
 pub const HEADLINE: &str = "cpu_us";
 
 /// Every figure of a run, in the order of tables.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 17] = [
     metric("per_second", "req/s", "1/s", 0, |r| {
         Some(r.outcome.per_second())
     })
@@ -82,6 +82,9 @@ pub const METRICS: [Metric; 16] = [
     metric("enters", "enters/req", "", 3, |r| per_answer(r.enters?, r)),
     metric("resident_mib", "RSS", "MiB", 1, |r| {
         Some(r.resident_bytes as f64 / f64::from(1 << 20))
+    }),
+    metric("start_up_ms", "start", "ms", 1, |r| {
+        Some(r.start_up_seconds * 1e3)
     }),
     metric("server_busy", "srv busy", "", 2, |r| {
         Some(r.cpu_seconds / r.outcome.seconds)

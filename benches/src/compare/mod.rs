@@ -3,6 +3,7 @@
 //! Per row every side runs once, then every side again in the opposite order, and so on (A B, B A): each
 //! with a fresh server. Before a row is measured its answers are compared across all sides.
 
+pub mod build;
 pub mod counts;
 pub mod figures;
 pub mod measure;

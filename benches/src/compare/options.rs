@@ -57,10 +57,11 @@ Compares backends by turns and writes report.html and report.json.
                         server that wastes 300 ns in every request; twice the same is an A/A test)
   --cores N             servers with N threads, on cores that they share with the load (one on a core
                         of its own); an axum::serve is tokio's multi-thread runtime then
-  --runs N              of each side in each scenario; verdicts need six
-  --seconds S           that count, in each run
-  --warm-up S           before them
-  --rates 25,50,75,90   fixed rates, in percent of the slowest side's capacity; 'none' for none
+  --runs N              of each side in each scenario (7); verdicts need six
+  --seconds S           that count, in each run (3)
+  --warm-up S           before them (0.5)
+  --rates 25,50,75,90   fixed rates, in percent of the slowest side's capacity, half as many runs at each;
+                        'none' for none
   --no-counts           leave out allocations, system calls, instructions and idle memory
   --out FOLDER          where the reports go (target/zero-bench)
   --save NAME           keep the record under this name
@@ -143,8 +144,8 @@ impl Options {
             return Err("--runs must be at least 1".into());
         }
         options.phases = Phases {
-            warm_up: time(warm_up.unwrap_or(if quick { 0.1 } else { 1.0 }))?,
-            load: time(seconds.unwrap_or(if quick { 0.25 } else { 4.0 }))?,
+            warm_up: time(warm_up.unwrap_or(if quick { 0.1 } else { 0.5 }))?,
+            load: time(seconds.unwrap_or(if quick { 0.25 } else { 3.0 }))?,
         };
         if options.phases.load.is_zero() {
             return Err("--seconds must be more than 0".into());
@@ -154,6 +155,11 @@ impl Options {
             names.retain(|name| cases.iter().any(|case| case.name == *name));
         }
         options.cases = choose(cases, &names)?;
+        if !quick {
+            for case in &mut options.cases {
+                case.paced = case.can_be_paced();
+            }
+        }
         if options.cores > 1 {
             for subject in &mut subjects {
                 subject.threads = options.cores;
@@ -239,8 +245,12 @@ mod tests {
         let all = options("");
         assert_eq!(all.cases.len(), SCENARIOS.len());
         assert_eq!(all.runs, 7);
+        let unpaced = all.cases.iter().filter(|case| !case.paced);
+        let unpaced: Vec<_> = unpaced.map(|case| case.name.as_str()).collect();
+        assert_eq!(unpaced, ["pipe16", "events", "churn"]);
         let quick = options("--quick");
         assert_eq!(quick.cases.len(), QUICK.len());
+        assert_eq!(quick.cases.iter().filter(|case| case.paced).count(), 1);
         assert!(quick.runs >= PAIRS_MIN, "verdicts need as many");
         let some = options("--scenario echo1k,plain1 --backend hyper,hyper --runs 3 --seconds 0.5");
         assert_eq!(some.cases[0].name, "echo1k");

@@ -9,9 +9,15 @@ use crate::stats::{PAIRS_MIN, Ratio, Spread, Verdict};
 /// Every case's table and the table of verdicts.
 pub fn report(record: &Record, figures: &Figures) -> String {
     let mut text = format!(
-        "{}; {} runs of {} s, {}\n\n",
-        record.machine, record.settings.runs, record.settings.seconds, record.settings.pinning
+        "{}; {} runs of {} s, {}; {}; commit {}\n\n",
+        record.machine,
+        record.settings.runs,
+        record.settings.seconds,
+        record.settings.pinning,
+        record.settings.build,
+        record.commit.as_deref().unwrap_or("unknown")
     );
+    push_sides(&mut text, record);
     for (case, figures) in record.cases.iter().zip(&figures.cases) {
         push_case(&mut text, record, case, figures);
     }
@@ -66,6 +72,31 @@ pub fn against(now: &Record, before: &Record, name: &str) -> String {
 
 fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     writeln!(text, "{what}").expect("writing to a String cannot fail");
+}
+
+/// What the sides are, and what they take without load.
+fn push_sides(text: &mut String, record: &Record) {
+    text.push_str(
+        "| side | what | program MiB | idle connection B | idle WebSocket B |\n|---|---|---|---|---|\n",
+    );
+    let cell = |value: Option<f64>, digits: usize| {
+        value.map_or("–".into(), |value| format!("{value:.digits$}"))
+    };
+    for subject in &record.subjects {
+        let program = subject.program_bytes.map(|n| n as f64 / f64::from(1 << 20));
+        line(
+            text,
+            format_args!(
+                "| {} | {} | {} | {} | {} |",
+                subject.label,
+                subject.about,
+                cell(program, 1),
+                cell(subject.idle_connection_bytes, 0),
+                cell(subject.idle_websocket_bytes, 0)
+            ),
+        );
+    }
+    text.push('\n');
 }
 
 fn push_case(text: &mut String, record: &Record, case: &CaseRecord, figures: &CaseFigures) {

@@ -9,6 +9,8 @@ use crate::args::Failure;
 
 /// Longest any step may take before it is an error.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// A request of this size goes into any socket's buffer whole.
+const SMALL_BYTES: usize = 4 << 10;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Connects as a probe does: no delays, and no waiting for ever.
@@ -42,6 +44,10 @@ pub fn exchange(
     request: &[u8],
     is_head: bool,
 ) -> Result<Response, Failure> {
+    if request.len() <= SMALL_BYTES {
+        stream.write_all(request)?;
+        return read_one(stream, is_head);
+    }
     // A server may answer a large body while it is still being sent: somebody has to take the answer.
     let mut sender = stream.try_clone()?;
     std::thread::scope(|scope| {

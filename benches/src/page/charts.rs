@@ -226,6 +226,15 @@ pub(super) fn push_cpu(page: &mut String, record: &Record, figures: &Figures) {
     page.push_str("</div></section>");
 }
 
+/// A value in few characters with its unit: 6.1 ms, 850 B, 7.8 MB.
+pub(super) fn with_unit(value: f64, unit: &str) -> String {
+    let short = short(value);
+    match short.trim_end_matches(['k', 'M']) {
+        digits if digits.len() == short.len() => format!("{short} {unit}"),
+        digits => format!("{digits} {}{unit}", &short[digits.len()..]),
+    }
+}
+
 /// Memory, start-up and size of every side.
 pub(super) fn push_memory(page: &mut String, record: &Record) {
     type Of = fn(&Record, usize) -> Option<f64>;
@@ -270,9 +279,9 @@ pub(super) fn push_memory(page: &mut String, record: &Record) {
             add(
                 page,
                 format_args!(
-                    "<span>{}</span>{bar}<span>{} {unit}</span>",
+                    "<span>{}</span>{bar}<span>{}</span>",
                     escape(&subject.label),
-                    short(value)
+                    with_unit(value, unit)
                 ),
             );
         }

@@ -9,7 +9,7 @@ use crate::compare::figures::{CaseFigures, Figures, HEADLINE, METRICS, metric_of
 use crate::compare::record::Record;
 use crate::compare::text::{interval, spread, word};
 use crate::stats::{PAIRS_MIN, Verdict};
-use svg::{escape, ratio_bar, short};
+use svg::{escape, ratio_bar};
 
 /// Colours that the style sheet has for subjects.
 const COLOURS: usize = 6;
@@ -92,7 +92,7 @@ fn push_summary(page: &mut String, record: &Record, figures: &Figures) {
     for (i, subject) in record.subjects.iter().enumerate() {
         let (label, about) = (escape(&subject.label), escape(&subject.about));
         let size = subject.program_bytes.map_or(String::new(), |n| {
-            format!("; program {}B", short(n as f64).replace('M', " M"))
+            format!("; program {}", charts::with_unit(n as f64, "B"))
         });
         let swatch = swatch(i);
         add(
