@@ -20,6 +20,23 @@ pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
+/// Runs a program as [`exit_code`] does; asked for help it prints what its source says of it instead. `source`
+/// is the text of its file.
+pub fn program(source: &str, run: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{}", about(source));
+        return ExitCode::SUCCESS;
+    }
+    exit_code(run())
+}
+
+/// The documentation on top of a file, without its marks.
+fn about(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines: Vec<_> = lines.map(|l| l.strip_prefix(' ').unwrap_or(l)).collect();
+    lines.join("\n")
+}
+
 /// Parses the comma-separated value of the option just read.
 ///
 /// # Errors
@@ -39,5 +56,14 @@ where
 pub fn warn_if_debug_build() {
     if cfg!(debug_assertions) {
         eprintln!("warning: a debug build; its figures mean nothing. Build with --release.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_program_says_what_its_file_says_of_it() {
+        let source = "//! Counts.\n//!\n//! Run: `count`\n\nuse std::io;\n//! Not this.\n";
+        assert_eq!(super::about(source), "Counts.\n\nRun: `count`");
     }
 }

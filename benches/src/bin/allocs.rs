@@ -18,7 +18,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use zero_bench::alloc::{AllocCount, Counting, CountingAlloc};
 use zero_bench::app;
-use zero_bench::args::{Failure, exit_code, list};
+use zero_bench::args::{Failure, list, program};
 use zero_bench::client::Client;
 use zero_bench::scenario::{self, Scenario};
 use zero_bench::server::{self, Backend, Running};
@@ -32,7 +32,7 @@ const WARM_UP: usize = 500;
 const COUNTED: [&str; 5] = ["plain1", "hdr64", "json64", "users64", "echo1k"];
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("allocs.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

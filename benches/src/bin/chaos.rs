@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use lexopt::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zero_axum::{BackendChoice, Config, Dispatch, Io};
-use zero_bench::args::{Failure, exit_code};
+use zero_bench::args::{Failure, program};
 
 /// What the server may open; the hoarders take more.
 const DESCRIPTORS: u64 = 200;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SERVER_PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("chaos.rs"), run)
 }
 
 struct Args {

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use zero_bench::args::{Failure, exit_code};
+use zero_bench::args::{Failure, program};
 use zero_bench::{child, db};
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("database.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

@@ -2,8 +2,7 @@
 //! committed baseline.
 //!
 //! Run: `cargo build --release -p zero-bench --bin server --bin icount && target/release/icount --check`
-//! (`--backend zero-inline-sleep,hyper`, `--scenario plain64,hdr64`, `--no-parts`; `--baseline FILE` in place
-//! of `benches/icount.json`). Needs valgrind; takes about half a minute.
+//! (`--help` tells the options). Needs valgrind; takes about half a minute.
 //!
 //! See: a row per scenario and backend, and one per part. With `--check` it fails when a count of the
 //! baseline has risen by more than 2 %, or was not made any more though nothing was left out: make it cheaper again,
@@ -43,6 +42,19 @@ const ROWS: [(&str, &[&str]); 5] = [
 ];
 /// Parts are counted so often, and the least is taken: what chance there is only adds to it.
 const PART_RUNS: usize = 3;
+/// What `--help` says.
+const HELP: &str = "\
+Counts instructions by callgrind: of a request, and of each part of its way. Needs valgrind.
+
+  --check            fail when a count of the baseline has risen by more than 2 %
+  --save             make the baseline anew: commit it with the change, and say why
+  --baseline FILE    in place of benches/icount.json
+  --scenario A,B     requests (plain64,hdr64,json64,users64,pipe16)
+  --backend A,B      servers, as compare names them, for all of them (zero-inline-sleep, and the modes without
+                     axum: those do the same for the same requests whatever the clock says)
+  --no-parts         requests alone, without the parts
+
+It starts `server` beside it: cargo build --release -p zero-bench --bin server --bin icount";
 /// Tells this program that it is run by itself, under valgrind.
 const WITHIN: &str = "--within-valgrind";
 
@@ -77,7 +89,10 @@ fn count_within() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let args = parse_args()?;
+    let Some(args) = parse_args()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
     warn_if_debug_build();
     let counted = Baseline::here(count(&args)?)?;
     if args.check {
@@ -161,8 +176,9 @@ fn check(counted: &Baseline, baseline: &Baseline, is_whole: bool) -> Result<(), 
     .into())
 }
 
-fn parse_args() -> Result<Args, Failure> {
-    use lexopt::{Arg::Long, Parser};
+/// The command line; none when it asks for help.
+fn parse_args() -> Result<Option<Args>, Failure> {
+    use lexopt::{Arg::Long, Arg::Short, Parser};
 
     let mut scenarios: Option<Vec<String>> = None;
     let mut subjects: Option<Vec<Subject>> = None;
@@ -177,13 +193,14 @@ fn parse_args() -> Result<Args, Failure> {
     let mut parser = Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
+            Long("help") | Short('h') => return Ok(None),
             Long("scenario") => scenarios = Some(list(&mut parser)?),
             Long("backend") => subjects = Some(list(&mut parser)?),
             Long("no-parts") => args.parts = false,
             Long("check") => args.check = true,
             Long("save") => args.save = true,
             Long("baseline") => args.baseline = parser.value()?.into(),
-            other => return Err(other.unexpected().into()),
+            other => return Err(format!("{}; try --help", other.unexpected()).into()),
         }
     }
     args.is_whole = args.parts && scenarios.is_none() && subjects.is_none();
@@ -211,5 +228,5 @@ fn parse_args() -> Result<Args, Failure> {
             .iter_mut()
             .for_each(|(_, of)| *of = subjects.clone());
     }
-    Ok(args)
+    Ok(Some(args))
 }

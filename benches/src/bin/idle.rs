@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use zero_bench::args::{Failure, exit_code, list, warn_if_debug_build};
+use zero_bench::args::{Failure, list, program, warn_if_debug_build};
 use zero_bench::child::{Pinning, ServerProcess};
 use zero_bench::client::Client;
 use zero_bench::proc;
@@ -30,7 +30,7 @@ const PORTS: u64 = 28_000;
 const SETTLE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("idle.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

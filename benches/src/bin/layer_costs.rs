@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use tower::{Layer, Service, ServiceExt as _};
 use tower_http as theirs;
 use zero_bench::alloc::AllocCount;
-use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
+use zero_bench::args::{Failure, program, warn_if_debug_build};
 use zero_bench::stacks::their_bearer;
 use zero_bench::{
     app, native_request_id, native_stack, ops, scenario, tower_http_request_id, tower_http_stack,
@@ -38,7 +38,7 @@ static ALLOCATOR: zero_bench::alloc::CountingAlloc = zero_bench::alloc::Counting
 const BATCH: usize = 300;
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("layer_costs.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
+use zero_bench::args::{Failure, program, warn_if_debug_build};
 use zero_bench::child::bind_to_core;
 use zero_bench::load::{self, Exchange, Outcome, Pace, Plan, Reply, probe};
 
@@ -30,7 +30,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("load.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

@@ -14,13 +14,15 @@ use std::process::ExitCode;
 
 use zero_bench::alloc::{Counting, CountingAlloc};
 use zero_bench::app;
-use zero_bench::args::exit_code;
+use zero_bench::args::program;
 use zero_bench::serve::{Options, serve};
 
 #[global_allocator]
 static ALLOCATOR: CountingAlloc = Counting(System);
 
 fn main() -> ExitCode {
-    let options = Options::parse(std::env::args_os().skip(1));
-    exit_code(options.and_then(|options| serve(options, app::router())))
+    program(include_str!("server.rs"), || {
+        let options = Options::parse(std::env::args_os().skip(1))?;
+        serve(options, app::router())
+    })
 }

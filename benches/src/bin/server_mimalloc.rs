@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use zero_bench::alloc::Counting;
 use zero_bench::app;
-use zero_bench::args::exit_code;
+use zero_bench::args::program;
 use zero_bench::serve::{Options, serve};
 
 #[global_allocator]
 static ALLOCATOR: Counting<MiMalloc> = Counting(MiMalloc);
 
 fn main() -> ExitCode {
-    let options = Options::parse(std::env::args_os().skip(1));
-    exit_code(options.and_then(|options| serve(options, app::router())))
+    program(include_str!("server_mimalloc.rs"), || {
+        let options = Options::parse(std::env::args_os().skip(1))?;
+        serve(options, app::router())
+    })
 }

@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 use lexopt::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use zero_axum::{BackendChoice, Config, Dispatch, Io};
-use zero_bench::args::{Failure, exit_code, warn_if_debug_build};
+use zero_bench::args::{Failure, program, warn_if_debug_build};
 use zero_bench::{child, proc};
 
 /// Clocks of bodies and writers run in spans of the timeout, so a client may be cut in the next one; so
@@ -42,7 +42,7 @@ const LARGE_BYTES: usize = 16 << 20;
 const PORTIONS: usize = 100;
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("slow.rs"), run)
 }
 
 struct Args {

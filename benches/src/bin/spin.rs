@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg::Long, Parser, ValueExt as _};
-use zero_bench::args::{Failure, exit_code};
+use zero_bench::args::{Failure, program};
 use zero_bench::child;
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("spin.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {

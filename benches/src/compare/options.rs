@@ -50,7 +50,7 @@ pub const HELP: &str = "\
 Compares backends by turns and writes report.html and report.json.
 
   --quick               a first look in under two minutes: ten scenarios, short runs, latency at half
-                        load alone, no instructions
+                        load in one of them alone, no instructions
   --scenario A,B        only these, in this order (--list names them)
   --backend A,B         the sides; ratios are of the first to each other one
                         (--list names them; NAME@mimalloc for another allocator, NAME+burn300 for a
