@@ -14,7 +14,7 @@ fn serve(choice: BackendChoice) -> io::Result<ShutdownHandle> {
 
 #[test]
 fn asking_for_hyper_is_refused_with_the_cause() {
-    let error = serve(BackendChoice::Hyper).err().expect("it is not there");
+    let error = serve(BackendChoice::Hyper).expect_err("it is not there");
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     let text = error.to_string();
     assert!(text.contains("built without its feature `hyper`"), "{text}");
