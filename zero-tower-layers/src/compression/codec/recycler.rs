@@ -16,7 +16,7 @@ pub(super) struct Recycler {
     bytes: usize,
 }
 
-/// A piece not in use. Its memory is a `Vec` of some type, boxed when it was first made, and clear.
+/// A piece not in use. Its memory is a `Vec` of some type, clear as far as it is long.
 struct Free {
     memory: Box<dyn Any + Send + Sync>,
     /// The vector's type: told here, it need not be asked of every piece that is looked at.
@@ -24,15 +24,16 @@ struct Free {
     bytes: usize,
 }
 
-/// A piece in use: the first `len` of its memory, behind which it is clear.
+/// A piece in use.
 #[expect(
     clippy::box_collection,
     reason = "becomes a `Box<dyn Any>` without another allocation"
 )]
 pub(super) struct Piece<T> {
-    /// Not there if `len` is 0.
-    memory: Option<Box<Vec<T>>>,
-    len: usize,
+    /// Not in its box, for the encoder comes here in its innermost loops.
+    memory: Vec<T>,
+    /// What the memory goes back in. Not there if there is none.
+    shell: Option<Box<Vec<T>>>,
 }
 
 impl Recycler {
@@ -60,26 +61,28 @@ impl<T: Clone + Default + Send + Sync + 'static> Allocator<T> for Recycler {
         if len == 0 {
             return Piece::default();
         }
-        let mut memory = self.take(len).unwrap_or_default();
-        if memory.len() < len {
-            *memory = vec![T::default(); len];
+        let mut shell = self.take(len).unwrap_or_default();
+        let mut memory = std::mem::take(&mut *shell);
+        match memory.capacity() >= len {
+            true => memory.resize(len, T::default()),
+            false => memory = vec![T::default(); len],
         }
         Piece {
-            memory: Some(memory),
-            len,
+            memory,
+            shell: Some(shell),
         }
     }
 
     fn free_cell(&mut self, piece: Piece<T>) {
-        let Some(mut memory) = piece.memory else {
-            return;
-        };
-        let bytes = memory.len() * size_of::<T>();
+        let Piece { mut memory, shell } = piece;
+        let Some(mut shell) = shell else { return };
+        let bytes = memory.capacity() * size_of::<T>();
         if self.free.len() < PIECES_MAX && self.bytes + bytes <= BYTES_MAX {
-            memory[..piece.len].fill(T::default());
+            memory.fill(T::default());
+            *shell = memory;
             self.bytes += bytes;
             self.free.push(Free {
-                memory,
+                memory: shell,
                 kind: TypeId::of::<Vec<T>>(),
                 bytes,
             });
@@ -92,23 +95,21 @@ impl BrotliAlloc for Recycler {}
 impl<T> Default for Piece<T> {
     fn default() -> Self {
         Piece {
-            memory: None,
-            len: 0,
+            memory: Vec::new(),
+            shell: None,
         }
     }
 }
 
 impl<T> SliceWrapper<T> for Piece<T> {
     fn slice(&self) -> &[T] {
-        let memory = self.memory.as_ref();
-        memory.map_or(&[], |memory| &memory[..self.len])
+        &self.memory
     }
 }
 
 impl<T> SliceWrapperMut<T> for Piece<T> {
     fn slice_mut(&mut self) -> &mut [T] {
-        let memory = self.memory.as_mut();
-        memory.map_or(&mut [], |memory| &mut memory[..self.len])
+        &mut self.memory
     }
 }
 
