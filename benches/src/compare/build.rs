@@ -44,7 +44,6 @@ fn own(options: &Options, program: &Path) -> Result<Vec<OsString>, Failure> {
     };
     let has_mimalloc = options.subjects.iter().any(|subject| subject.has_mimalloc);
     let features = [
-        (cfg!(feature = "zero"), "zero"),
         (cfg!(feature = "sqlite"), "sqlite"),
         (cfg!(feature = "mimalloc") || has_mimalloc, "mimalloc"),
     ];
@@ -52,8 +51,13 @@ fn own(options: &Options, program: &Path) -> Result<Vec<OsString>, Failure> {
     let mut arguments: Vec<OsString> = ["build", "--package", "zero-bench", "--profile", profile]
         .map(OsString::from)
         .to_vec();
-    arguments.extend(["--no-default-features".into(), "--features".into()]);
-    arguments.push(features.join(",").into());
+    // The same set of features as this program's own: another would compile everything anew.
+    if cfg!(not(feature = "zero")) {
+        arguments.push("--no-default-features".into());
+    }
+    if !features.is_empty() {
+        arguments.extend(["--features".into(), features.join(",").into()]);
+    }
     arguments.extend([
         "--manifest-path".into(),
         Path::new(PACKAGE).join("Cargo.toml").into(),
