@@ -21,7 +21,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer, Service, ServiceExt as _};
 use tower_http::compression::CompressionLayer;
-use zero_bench::args::{Failure, exit_code, list, warn_if_debug_build};
+use zero_bench::args::{Failure, list, program, warn_if_debug_build};
 use zero_bench::ops;
 use zero_bench::stats::{Ratio, median};
 use zero_tower_layers::compression::ZeroCompressionLayer;
@@ -43,7 +43,7 @@ enum Side {
 }
 
 fn main() -> ExitCode {
-    exit_code(run())
+    program(include_str!("compression_costs.rs"), run)
 }
 
 fn run() -> Result<(), Failure> {
