@@ -111,6 +111,11 @@ const EXCEPT: &[(&str, &[&str], &str)] = &[
         "makes an encoder `Sync`; reached through `get_mut` only",
     ),
     (
+        "zero-tower-layers/cors/rules/questions.rs",
+        &["Mutex"],
+        "an async predicate of the application's is asked: boxes lie there between requests",
+    ),
+    (
         "zero-tower-layers/kept.rs",
         &["OnceLock"],
         "what layers keep for ever: a load once it is set",
