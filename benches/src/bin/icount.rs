@@ -24,23 +24,16 @@ use zero_bench::{icount, ops, scenario};
 /// The baseline that is committed.
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/icount.json");
 /// What is counted unless the command line says otherwise. Modes sixteen requests at a time: one at a time their
-/// counts differ by a tenth from run to run, as do `zero-tower-sleep`'s and `zero-raw`'s either way.
+/// counts differ by a tenth from run to run, as do those of the other modes either way.
 const ROWS: [(&str, &[&str]); 5] = [
     ("plain64", &["zero-inline-sleep"]),
     ("hdr64", &["zero-inline-sleep"]),
     ("json64", &["zero-inline-sleep"]),
     ("users64", &["zero-inline-sleep"]),
-    (
-        "pipe16",
-        &[
-            "zero-inline-sleep",
-            "zero-sync-sleep",
-            "zero-per-core-sleep",
-        ],
-    ),
+    ("pipe16", &["zero-inline-sleep", "zero-sync-sleep"]),
 ];
 /// Parts are counted so often, and the least is taken: what chance there is only adds to it.
-const PART_RUNS: usize = 3;
+const PART_RUNS: usize = 5;
 /// What `--help` says.
 const HELP: &str = "\
 Counts instructions by callgrind: of a request, and of each part of its way. Needs valgrind.

@@ -265,11 +265,10 @@ pub(crate) enum Taken<S: HttpService> {
 impl<S: HttpService> Link<S> {
     /// Takes the next call for the worker of `epoch`.
     pub(crate) fn take(&self, epoch: u64) -> Taken<S> {
-        let pop = |port: &mut WorkerPort<S>| {
-            let popped = port.calls.pop();
-            popped.map_or(Taken::Nothing, Taken::Call)
-        };
-        let taken = self.port.with_own(epoch, pop).unwrap_or(Taken::Relieved);
+        let taken = self.port.with_own(epoch, |port| match port {
+            Some(port) => port.calls.pop().map_or(Taken::Nothing, Taken::Call),
+            None => Taken::Relieved,
+        });
         if matches!(taken, Taken::Call(_)) {
             // Relaxed: read only to see whether it moves.
             self.taken.fetch_add(1, Ordering::Relaxed);

@@ -29,11 +29,11 @@ impl<P, B: Bell> Tenancy<P, B> {
         self.port.with(|(port, _)| act(port))
     }
 
-    /// Uses the port as the worker of `epoch`; `None` when that was relieved.
+    /// Uses the port as the worker of `epoch`; there is none for one that was relieved.
     #[inline]
-    pub(crate) fn with_own<R>(&self, epoch: u64, act: impl FnOnce(&mut P) -> R) -> Option<R> {
+    pub(crate) fn with_own<R>(&self, epoch: u64, act: impl FnOnce(Option<&mut P>) -> R) -> R {
         self.port
-            .with(|(port, tenant)| (*tenant == epoch).then(|| act(port)))
+            .with(|(port, tenant)| act((*tenant == epoch).then_some(port)))
     }
 
     /// Gives the port to a new tenant, whose epoch is returned. The former finds out when it next looks; should
@@ -61,10 +61,12 @@ impl<P, B: Bell> Tenancy<P, B> {
         register: impl FnOnce(&B),
         is_wanted: impl FnOnce(&mut P) -> bool,
     ) -> bool {
-        let owns_port = self.with_own(epoch, |_| register(self.wakeup.bell()));
+        let owns_port = self.with_own(epoch, |port| {
+            port.map(|_| register(self.wakeup.bell())).is_some()
+        });
         // Looked at once more behind the announcement: what came before it told nobody.
-        let is_wanted = || self.with_own(epoch, is_wanted).unwrap_or(true);
-        owns_port.is_some() && self.wakeup.prepare_sleep(is_wanted)
+        let is_wanted = || self.with_own(epoch, |port| port.is_none_or(is_wanted));
+        owns_port && self.wakeup.prepare_sleep(is_wanted)
     }
 
     /// Wakes whoever sleeps, whatever the word says: to be called by a worker that was relieved, which may have
@@ -150,7 +152,7 @@ mod loom_tests {
     /// What `worker::run` does: until it is relieved, or all calls are taken.
     fn work(link: &Link, epoch: u64, calls: u32) {
         loop {
-            match link.with_own(epoch, Calls::pop) {
+            match link.with_own(epoch, |port| port.map(Calls::pop)) {
                 None => return link.wake(),
                 Some(true) => continue,
                 Some(false) if link.with(|port| port.taken == calls) => return,
