@@ -1,7 +1,7 @@
 //! An echo in two ways, on one ring and without a runtime: at a port by events of a loop of ours, at a Unix
 //! socket by a protocol of ours.
 //!
-//! Run:  cargo run --release -p zero-examples --bin raw_echo [PORT [PATH]]
+//! Run:  `cargo run --release -p zero-examples --bin raw_echo [PORT [PATH]]`
 //! See:  printf 'hello\n' | nc -N 127.0.0.1 3000
 //!       printf 'hello\n' | nc -N -U raw_echo.sock
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 by events: a loop of ours that answers at once, later, and from another thread.
 //!
-//! Run:  cargo run --release -p zero-examples --bin raw_http [PORT]
+//! Run:  `cargo run --release -p zero-examples --bin raw_http [PORT]`
 //! See:  curl localhost:3000/           answered where it was received
 //!       curl localhost:3000/slow       answered by another thread, after a second
 //!       curl -T Cargo.toml localhost:3000/count     a body, counted as it comes
