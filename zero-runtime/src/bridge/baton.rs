@@ -1,7 +1,8 @@
 //! Hands exclusive use of a value from thread to thread, for a few instructions at a time.
 //!
-//! Unlike a lock nobody ever sleeps in it, and no foreign code runs while it is held: it is for
-//! values that have one user except in the moment of a hand-over.
+//! Unlike a lock nobody ever sleeps in it, and no code of applications runs while it is held (a
+//! waker may be registered, and must not come back): it is for values that have one user except in the
+//! moment of a hand-over.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;

@@ -84,22 +84,22 @@ mod loom_tests {
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
-    /// Wakes the one of two that registered last, as a waker's cell does.
+    /// Wakes the one of two that registered last, once, as a waker's cell does.
     struct Bells {
-        rings: Mutex<(usize, [bool; 2])>,
+        rings: Mutex<(Option<usize>, [bool; 2])>,
         changed: Condvar,
     }
 
     impl Bells {
         fn new() -> Self {
             Bells {
-                rings: Mutex::new((0, [false; 2])),
+                rings: Mutex::new((None, [false; 2])),
                 changed: Condvar::new(),
             }
         }
 
         fn register(&self, worker: usize) {
-            self.rings.lock().unwrap().0 = worker;
+            self.rings.lock().unwrap().0 = Some(worker);
         }
 
         fn sleep(&self, worker: usize) {
@@ -114,9 +114,10 @@ mod loom_tests {
     impl Bell for Bells {
         fn ring(&self) {
             let mut rings = self.rings.lock().unwrap();
-            let worker = rings.0;
-            rings.1[worker] = true;
-            self.changed.notify_all();
+            if let Some(worker) = rings.0.take() {
+                rings.1[worker] = true;
+                self.changed.notify_all();
+            }
         }
     }
 

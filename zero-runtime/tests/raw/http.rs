@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll};
@@ -454,8 +454,9 @@ fn a_body_that_comes_too_slowly_is_told_and_counted_and_ends_its_connection() {
         .body_timeout(Duration::from_millis(60))
         .linger_timeout(Duration::ZERO);
     let (mut shard, addr) = http(config);
-    let head = b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nhalf".to_vec();
-    let asking = ask(addr, vec![head]);
+    let mut peer = TcpStream::connect(addr).unwrap();
+    peer.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nhalf")
+        .unwrap();
     let conn = until(&mut shard, |event| match event {
         Event::BodyFailed { conn, error } => {
             assert_eq!(error, BodyError::TooSlow);
@@ -464,13 +465,45 @@ fn a_body_that_comes_too_slowly_is_told_and_counted_and_ends_its_connection() {
         _ => None,
     });
     assert_eq!(shard.stats().timeouts_body, 1);
+    told_no_more_of_the_body(&mut shard, &mut peer, b"other");
     shard.http_respond(conn, ZeroResponse::ok()).unwrap();
     let why = until(&mut shard, |event| match event {
         Event::Closed { why, .. } => Some(why),
         _ => None,
     });
     assert_eq!(why, DisconnectReason::TimedOut);
-    assert!(asking.join().unwrap().starts_with(b"HTTP/1.1 200"));
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn a_body_that_cannot_be_understood_fails_once() {
+    let (mut shard, addr) = http(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    peer.write_all(
+        b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nx",
+    )
+    .unwrap();
+    let error = until(&mut shard, |event| match event {
+        Event::BodyFailed { error, .. } => Some(error),
+        _ => None,
+    });
+    assert_eq!(error, BodyError::Invalid);
+    told_no_more_of_the_body(&mut shard, &mut peer, b"5\r\nagain\r\n0\r\n\r\n");
+}
+
+/// Whatever the peer still sends of a body that has failed, and that it ends its side.
+fn told_no_more_of_the_body(shard: &mut RawShard, peer: &mut TcpStream, rest: &[u8]) {
+    peer.write_all(rest).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    until(shard, |event| match event {
+        Event::HalfClosed { .. } => Some(()),
+        Event::Body { .. } | Event::BodyEnd { .. } | Event::BodyFailed { .. } => {
+            panic!("it has failed already")
+        }
+        _ => None,
+    });
 }
 
 #[test]

@@ -187,6 +187,8 @@ mod tests {
             exact(false).allow_headers(Any),
             exact(false).max_age(std::time::Duration::from_secs(1)),
             exact(false).vary([http::header::ACCEPT]),
+            // The same value as without saying so, and kept by a service that is told more.
+            exact(false).vary([]),
             exact(false).allow_origin(AllowOrigin::predicate(|_, _| true)),
             exact(false).counted(),
         ];

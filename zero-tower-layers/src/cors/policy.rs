@@ -27,8 +27,11 @@ pub(super) struct Policy {
 
 impl Same for Policy {
     fn is_same(&self, other: &Self) -> bool {
-        // The layer's list of names is in `vary`.
-        self.vary == other.vary && self.rules.is_same(&other.rules)
+        // A service's builders begin with the rules: what they say of `vary` must be the same, too.
+        let said = |rules: &ZeroCorsLayer| rules.vary.as_ref().map(Vary::value);
+        self.vary == other.vary
+            && said(&self.rules) == said(&other.rules)
+            && self.rules.is_same(&other.rules)
     }
 }
 

@@ -84,6 +84,8 @@ pub struct RawHttpConn {
     requests: u32,
     /// Of the body, since its rate was last judged.
     span_bytes: u64,
+    /// Its body has failed: nothing that follows is told, and it ends with its answer.
+    is_deaf: bool,
 }
 
 /// What the peer has time for.
@@ -348,8 +350,8 @@ impl RawHttp {
     ) -> Step<HttpEvent> {
         count_refused(error, &self.counters);
         if error.is_body() && conn.h1.is_response_due() {
-            self.wait_for_nothing(conn, wire);
-            return Step::event(input.len(), HttpEvent::BodyFailed(BodyError::Invalid));
+            let failed = self.fail_body(conn, BodyError::Invalid, wire);
+            return Step::event(input.len(), failed);
         }
         if conn.sending.is_none() {
             self.date.update(wire.now.unix_s);
@@ -383,9 +385,20 @@ impl RawHttp {
         }
         self.counters.timeouts_body.increment();
         wire.note_timed_out();
-        conn.wait_for(WaitsFor::Nothing, None, wire);
         conn.h1.close_after_response();
-        Some(HttpEvent::BodyFailed(BodyError::TooSlow))
+        Some(self.fail_body(conn, BodyError::TooSlow, wire))
+    }
+
+    /// The body will never be complete, which is said once.
+    fn fail_body(
+        &mut self,
+        conn: &mut RawHttpConn,
+        error: BodyError,
+        wire: &mut Wire<'_>,
+    ) -> HttpEvent {
+        conn.is_deaf = true;
+        self.wait_for_nothing(conn, wire);
+        HttpEvent::BodyFailed(error)
     }
 }
 
@@ -416,6 +429,7 @@ impl ProtocolHandler for RawHttp {
             sending: None,
             requests: 0,
             span_bytes: 0,
+            is_deaf: false,
         }
     }
 
@@ -425,6 +439,9 @@ impl ProtocolHandler for RawHttp {
         input: &[u8],
         wire: &mut Wire<'_>,
     ) -> Step<HttpEvent> {
+        if conn.is_deaf {
+            return Step::more(input.len());
+        }
         // Whoever asks and does not read the answers is not heard further.
         if conn.h1.is_idle() && wire.room_bytes() == 0 && wire.is_writable() {
             wire.notify_room();
@@ -463,9 +480,8 @@ impl ProtocolHandler for RawHttp {
     fn handle_eof(&mut self, conn: &mut RawHttpConn, wire: &mut Wire<'_>) -> Option<HttpEvent> {
         let ended = self.http1.handle_eof(&mut conn.h1, wire)?;
         Some(match ended {
-            Event::PeerEnded(Eof::MidBody) => {
-                self.wait_for_nothing(conn, wire);
-                HttpEvent::BodyFailed(BodyError::Incomplete)
+            Event::PeerEnded(Eof::MidBody) if !conn.is_deaf => {
+                self.fail_body(conn, BodyError::Incomplete, wire)
             }
             // It may still be answered, and closes then.
             _ => HttpEvent::HalfClosed,

@@ -65,7 +65,7 @@ impl AllowOrigin {
     /// called at once, but its future is polled only when the answer is there.
     ///
     /// The predicate's future is boxed, in boxes that are used again: nothing is taken from the heap once as
-    /// many have been made as requests wait at once, up to 64.
+    /// many have been made as requests wait at once, up to 64, unless two threads come for one at the same moment.
     pub fn async_predicate<F, Fut>(f: F) -> Self
     where
         F: FnOnce(HeaderValue, &Parts) -> Fut + Send + Sync + 'static + Clone,
