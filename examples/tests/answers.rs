@@ -1,4 +1,4 @@
-//! Every example is started as its first comment says, and asked what it says to ask.
+//! Every example is started and asked something that its first comment says to ask.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ fn stories() -> impl Iterator<Item = Story> {
         connect_info: "GET / HTTP/1.1\r\n\r\n" => "you are 127.0.0.1:",
         drop_in: "GET /users/7 HTTP/1.1\r\n\r\n" => "200 OK",
         graceful_shutdown: "GET /slow HTTP/1.1\r\n\r\n" => "200 OK",
-        grpc: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1",
+        grpc: "GET / HTTP/1.1\r\n\r\n" => "hello, over HTTP/1.1",
         hello: "GET / HTTP/1.1\r\n\r\n" => "hello, ",
         layers: "GET /page HTTP/1.1\r\n\r\n" => "401 Unauthorized",
         layers_without_axum: "GET / HTTP/1.1\r\nx-request-id: mine\r\n\r\n" => "x-request-id: mine",
@@ -50,9 +50,9 @@ fn stories() -> impl Iterator<Item = Story> {
         raw_http: "GET / HTTP/1.1\r\n\r\n" => "Hello, World!",
         raw_echo: "GET / HTTP/1.1\r\n\r\n" => "GET / HTTP/1.1",
         state: "POST /words/rust HTTP/1.1\r\ncontent-length: 0\r\n\r\n" => "200 OK",
-        streaming: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1 ",
+        streaming: "GET /download/1 HTTP/1.1\r\n\r\n" => "200 OK",
         sync_kv: "GET /nothing HTTP/1.1\r\n\r\n" => "404 Not Found",
-        tower_perf: "GET / HTTP/1.1\r\n\r\n" => "HTTP/1.1 ",
+        tower_perf: "GET /users/seven HTTP/1.1\r\n\r\n" => "seven",
         websocket: "GET / HTTP/1.1\r\n\r\n" => "new WebSocket",
     ];
     all.into_iter().chain(with_sqlite)
@@ -98,7 +98,7 @@ impl Drop for Ended {
 }
 
 fn start(story: &Story, port: u16) -> Child {
-    let socket = std::env::temp_dir().join(format!("zero-{}-{port}", story.name));
+    let socket = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{port}", story.name));
     let _ = fs::remove_file(&socket);
     Command::new(story.program)
         .arg(port.to_string())

@@ -166,7 +166,7 @@ fn clients_that_vanish_leave_nothing(mode: Mode) {
         let now = held();
         now.2 == 0 && std::mem::replace(&mut before, now) == now
     });
-    vanish(rounds() / 2);
+    vanish(rounds().div_ceil(2));
     let mut now = before;
     eventually("everything comes back", || {
         now = held();

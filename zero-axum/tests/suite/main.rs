@@ -1,5 +1,6 @@
 //! Black-box tests over real sockets: what an application and its clients can see must be the same
-//! in every mode. Each `fn(Mode)` listed in `in_every_mode!` becomes four tests, of those in `on_shards!` three.
+//! in every mode. Each `fn(Mode)` listed in `in_every_mode!` becomes four tests, of those in `on_shards!` three,
+//! and `in_modes!` names the modes of one.
 
 #[path = "../support/mod.rs"]
 mod support;
