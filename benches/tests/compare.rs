@@ -144,7 +144,11 @@ fn measures_and_counts(seconds: f64) {
         let idle = subject
             .idle_connection_bytes
             .zip(subject.idle_websocket_bytes);
-        assert!(idle.is_some(), "{}", subject.label);
+        // Ten thousand connections are more than some machines allow a process.
+        let is_allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .maximum
+            .is_none_or(|fds| fds > 12_000);
+        assert_eq!(idle.is_some(), is_allowed, "{}", subject.label);
     }
     let page = fs::read_to_string(out.join("report.html")).expect("it was written");
     assert_page(&page, &record);

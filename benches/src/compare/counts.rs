@@ -36,11 +36,24 @@ const COUNTED_BYTES_MAX: usize = 64 << 10;
 pub struct Tools {
     perf: Option<PathBuf>,
     has_valgrind: bool,
+    /// What is not counted, and why.
+    pub notes: Vec<String>,
+}
+
+/// How a side is started to be counted.
+pub struct Launches<'a> {
+    /// As it is timed.
+    pub plain: &'a Launch,
+    /// With counted allocations.
+    pub counting: &'a Launch,
+    /// For callgrind: see [`Backend::under_callgrind`](crate::server::Backend::under_callgrind).
+    pub slow: &'a Launch,
 }
 
 impl Tools {
     /// Looks for them; what is missing is noted. Instructions are counted only when asked for.
-    pub fn find(instructions: bool, notes: &mut Vec<String>) -> Self {
+    pub fn find(instructions: bool) -> Self {
+        let mut notes = Vec::new();
         let perf = find_program("perf").filter(counts_syscalls);
         if perf.is_none() {
             notes.push(
@@ -54,11 +67,15 @@ impl Tools {
             notes.push("instructions are not counted: apt-get install valgrind".into());
         }
         let has_valgrind = instructions && valgrind;
-        Tools { perf, has_valgrind }
+        Tools {
+            perf,
+            has_valgrind,
+            notes,
+        }
     }
 
-    /// Counts what can be counted of a case. `counting` starts the server with counted allocations.
-    pub fn count(&self, case: &Case, launch: &Launch, counting: &Launch) -> Counts {
+    /// Counts what can be counted of a case; what cannot is noted.
+    pub fn count(&mut self, case: &Case, side: &str, launches: &Launches<'_>) -> Counts {
         let is_small = case
             .requests
             .iter()
@@ -66,16 +83,30 @@ impl Tools {
         if case.traffic != Traffic::KeepAlive || !is_small || !case.requests[1..].is_empty() {
             return Counts::default();
         }
-        let allocations = allocations(case, counting).ok().flatten();
-        let perf = self.perf.as_ref();
+        let mut noted = |what: &str, error: Failure| {
+            let name = &case.name;
+            self.notes.push(format!(
+                "{what} of {side} in {name} are not counted: {error}"
+            ));
+        };
+        let allocations = allocations(case, launches.counting)
+            .map_err(|error| noted("allocations", error))
+            .ok()
+            .flatten();
+        let syscalls = self
+            .perf
+            .as_ref()
+            .map(|perf| syscalls(case, launches.plain, perf));
         let instructions = self
             .has_valgrind
-            .then(|| icount::per_request(case, launch).ok());
+            .then(|| icount::per_request(case, launches.slow));
         Counts {
             allocations: allocations.map(|(count, _)| count),
             allocated_bytes: allocations.map(|(_, bytes)| bytes),
-            syscalls: perf.and_then(|perf| syscalls(case, launch, perf).ok()),
-            instructions: instructions.flatten(),
+            syscalls: syscalls
+                .and_then(|count| count.map_err(|error| noted("system calls", error)).ok()),
+            instructions: instructions
+                .and_then(|count| count.map_err(|error| noted("instructions", error)).ok()),
         }
     }
 }

@@ -114,11 +114,10 @@ struct Session<'a> {
 impl Session<'_> {
     fn record(&mut self) -> Result<Record, Failure> {
         let options = self.options;
-        let mut notes = Vec::new();
-        let tools = counts::Tools::find(options.instructions, &mut notes);
+        let mut tools = counts::Tools::find(options.instructions);
         let mut cases = Vec::new();
         for case in &options.cases {
-            let row = self.case(case, &tools);
+            let row = self.case(case, &mut tools);
             let is_good =
                 |runs: &Vec<Run>| runs.is_empty() || runs.iter().any(|r| r.problem.is_none());
             let served = row.closed.iter().filter(|runs| !runs.is_empty()).count();
@@ -148,7 +147,7 @@ impl Session<'_> {
             },
             subjects,
             cases,
-            notes,
+            notes: tools.notes,
         })
     }
 
@@ -166,7 +165,7 @@ impl Session<'_> {
         }
     }
 
-    fn case(&mut self, case: &Case, tools: &counts::Tools) -> CaseRecord {
+    fn case(&mut self, case: &Case, tools: &mut counts::Tools) -> CaseRecord {
         let left_out = self.compare_answers(case);
         for (label, why) in &left_out {
             eprintln!("{}: {label} is left out: {why}", case.name);
@@ -265,7 +264,7 @@ impl Session<'_> {
         paced.collect()
     }
 
-    fn counts(&self, case: &Case, served: &[usize], tools: &counts::Tools) -> Vec<Counts> {
+    fn counts(&self, case: &Case, served: &[usize], tools: &mut counts::Tools) -> Vec<Counts> {
         if self.options.counts {
             eprintln!("{}: counting", case.name);
         }
@@ -273,11 +272,29 @@ impl Session<'_> {
             if !self.options.counts || !served.contains(&i) {
                 return Counts::default();
             }
-            let launch = (self.launcher)(&self.options.subjects[i], true);
-            launch.map_or_else(
-                |_| Counts::default(),
-                |launch| tools.count(case, &self.launches[i], &launch),
-            )
+            let subject = &self.options.subjects[i];
+            let slow = Subject {
+                backend: subject.backend.under_callgrind(),
+                ..subject.clone()
+            };
+            let launches = (self.launcher)(subject, true).and_then(|counting| {
+                let slow = (self.launcher)(&slow, false)?;
+                Ok((counting, slow))
+            });
+            match launches {
+                Ok((counting, slow)) => {
+                    let launches = counts::Launches {
+                        plain: &self.launches[i],
+                        counting: &counting,
+                        slow: &slow,
+                    };
+                    tools.count(case, &subject.label, &launches)
+                }
+                Err(error) => {
+                    tools.notes.push(format!("{}: {error}", subject.label));
+                    Counts::default()
+                }
+            }
         };
         (0..self.options.subjects.len()).map(counts).collect()
     }
