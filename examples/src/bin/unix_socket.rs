@@ -1,7 +1,7 @@
 //! An application at a Unix socket, which tells its callers who they are.
 //!
 //! Run:  `cargo run -p zero-examples --bin unix_socket [PATH]`
-//! See:  curl --unix-socket /tmp/zero.sock http://any/   -> you are user 1000, process 4242
+//! See:  curl --unix-socket zero.sock http://any/   -> you are user 1000, process 4242
 //!       Stop it and start it again: the file it leaves is replaced, one that is listened at is not.
 use axum::extract::ConnectInfo;
 use axum::{Router, routing::get};
@@ -21,7 +21,7 @@ async fn greet(ConnectInfo(UnixPeer(peer)): ConnectInfo<UnixPeer>) -> String {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let path = std::env::args().nth(1);
-    let path = path.unwrap_or_else(|| "/tmp/zero.sock".to_owned());
+    let path = path.unwrap_or_else(|| "zero.sock".to_owned());
 
     let app = Router::new().route("/", get(greet));
     let mut io = Io::new(Config::default())?;
