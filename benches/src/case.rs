@@ -171,13 +171,11 @@ impl Case {
         Ok(plan)
     }
 
-    /// What a server answers, in a form in which equal answers are equal: fields in order of their names,
-    /// in lower case, without `Date`, `Server` and `Connection`, which say nothing of the application, and
-    /// without what distinguishes one `X-Request-Id` from another.
+    /// What a server answers to each request.
     ///
     /// # Errors
-    /// When the server does not answer.
-    pub fn answers(&self, server: SocketAddrV4) -> Result<Vec<Vec<u8>>, Failure> {
+    /// When the server does not answer, or not with success.
+    pub fn answers(&self, server: SocketAddrV4) -> Result<Vec<Answer>, Failure> {
         let ask = |template: &RequestTemplate| {
             let mut stream = probe::connect(server)?;
             let request = template.bytes(HOST);
@@ -195,12 +193,43 @@ impl Case {
                 _ => response.status < 400,
             };
             match expected {
-                true => Ok(canonical(&response)),
+                true => Ok(Answer::from(&response)),
                 false => Err(format!("{} is answered {}", template.label, response.status).into()),
             }
         };
         self.requests.iter().map(ask).collect()
     }
+}
+
+/// An answer, in forms in which answers can be compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// As it came, but for the values of `Date` and `X-Request-Id`, which differ from one to the next.
+    pub bytes: Vec<u8>,
+    /// What it says: fields in order of their names, in lower case, without `Date`, `Server` and `Connection`,
+    /// which say nothing of the application.
+    pub meaning: Vec<u8>,
+}
+
+impl From<&Response> for Answer {
+    fn from(response: &Response) -> Self {
+        Answer {
+            bytes: masked(response),
+            meaning: canonical(response),
+        }
+    }
+}
+
+fn masked(response: &Response) -> Vec<u8> {
+    let head = String::from_utf8_lossy(&response.head).into_owned();
+    let mask = |line: &str| match line.split_once(':') {
+        Some((name, value)) if ["date", "x-request-id"].contains(&&*name.to_ascii_lowercase()) => {
+            format!("{name}: {} bytes", value.trim().len())
+        }
+        _ => line.to_owned(),
+    };
+    let lines: Vec<String> = head.split("\r\n").map(mask).collect();
+    [lines.join("\r\n").as_bytes(), &response.body].concat()
 }
 
 fn canonical(response: &Response) -> Vec<u8> {
@@ -268,5 +297,20 @@ mod tests {
         assert_ne!(canonical(&a), canonical(&c));
         let d = response("HTTP/1.1 201 OK\r\nA: 1\r\nb: 2\r\n\r\n");
         assert_ne!(canonical(&a), canonical(&d));
+    }
+
+    #[test]
+    fn of_the_bytes_only_the_date_may_differ() {
+        let masked = |head: &str| {
+            masked(&Response {
+                head: head.as_bytes().to_vec(),
+                body: b"abc".to_vec(),
+                ..Response::default()
+            })
+        };
+        let a = masked("HTTP/1.1 200 OK\r\nA: 1\r\ndate: 1 Jan\r\n\r\n");
+        assert_eq!(a, masked("HTTP/1.1 200 OK\r\nA: 1\r\ndate: 2 Feb\r\n\r\n"));
+        assert_ne!(a, masked("HTTP/1.1 200 OK\r\ndate: 1 Jan\r\nA: 1\r\n\r\n"));
+        assert_ne!(a, masked("HTTP/1.1 200 OK\r\na: 1\r\ndate: 1 Jan\r\n\r\n"));
     }
 }

@@ -30,6 +30,7 @@ pub mod load;
 pub mod ops;
 pub mod page;
 pub mod proc;
+mod recording;
 pub mod ring;
 pub mod scenario;
 pub mod serve;

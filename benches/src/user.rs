@@ -1,17 +1,16 @@
 //! Comparing an application of your own: a plan of requests, and the function that makes the router.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use axum::Router;
-use serde::Deserialize;
 
 use crate::args::{Failure, exit_code, warn_if_debug_build};
 use crate::case::{Case, RequestTemplate};
 use crate::child::Launch;
 use crate::compare::options::{Asked, Options};
 use crate::compare::subject::Subject;
+use crate::recording;
 use crate::scenario::Traffic;
 use crate::serve::{self, serve};
 use crate::server::Backend;
@@ -20,23 +19,12 @@ use crate::server::Backend;
 const SERVE: &str = "ZERO_BENCH_SERVE";
 /// With more kinds of requests than this each has no row of its own, only their mix.
 const ROWS_MAX: usize = 8;
-/// Fields that the load generator writes itself, or that belong to one connection.
-const LEFT_OUT: [&str; 7] = [
-    "host",
-    "content-length",
-    "connection",
-    "transfer-encoding",
-    "keep-alive",
-    "upgrade",
-    "te",
-];
-
 /// A request of a [`Plan`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Request {
     method: String,
     path: String,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     body: Vec<u8>,
     weight: u32,
 }
@@ -114,6 +102,10 @@ impl Request {
 pub struct Plan {
     requests: Vec<Request>,
     connections: usize,
+    /// What is to be said of the files that were read.
+    remarks: Vec<String>,
+    /// Why there is nothing to compare.
+    problem: Option<String>,
 }
 
 impl Default for Plan {
@@ -128,6 +120,8 @@ impl Plan {
         Plan {
             requests: Vec::new(),
             connections: 64,
+            remarks: Vec::new(),
+            problem: None,
         }
     }
 
@@ -158,23 +152,36 @@ impl Plan {
     }
 
     /// Adds the requests of a file: a HAR, as browsers save it, or a JSON list of objects with `path`
-    /// and, where they are wanted, `method`, `headers` (an object), `body` and `weight`. Of a HAR the
-    /// hosts are ignored, and equal requests become one with a weight.
+    /// and, where they are wanted, `method`, `headers` (an object), `body` and `weight`.
     ///
-    /// # Errors
-    /// When the file cannot be read or is neither.
-    pub fn file(mut self, path: impl AsRef<Path>) -> Result<Self, Failure> {
+    /// Of a HAR those requests are taken that went where its first one did; equal ones become one with a weight. What
+    /// failed when it was recorded (a status from 400, or none) is not asked again, nor what was recorded without
+    /// its body. How many those are, [`compare`] says; and if the file cannot be read or is neither, it says
+    /// that, and ends.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        let requests =
-            requests_in(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        self.requests.extend(requests);
-        Ok(self)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()));
+        let recorded = text.and_then(|text| {
+            recording::read(&text).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        match recorded {
+            Ok(recorded) => {
+                let remarks = recorded.remarks.into_iter();
+                self.remarks
+                    .extend(remarks.map(|remark| format!("{}: {remark}", path.display())));
+                self.requests.extend(recorded.requests);
+            }
+            Err(error) => _ = self.problem.get_or_insert(error),
+        }
+        self
     }
 
     /// A row for each request, where they are few, and one for their mix.
     fn cases(&self) -> Result<Vec<Case>, Failure> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone().into());
+        }
         if self.requests.is_empty() {
             return Err("the plan has no request; add one with .get(\"/\")".into());
         }
@@ -214,103 +221,6 @@ impl Plan {
     }
 }
 
-#[derive(Deserialize)]
-struct Har {
-    log: HarLog,
-}
-
-#[derive(Deserialize)]
-struct HarLog {
-    entries: Vec<HarEntry>,
-}
-
-#[derive(Deserialize)]
-struct HarEntry {
-    request: HarRequest,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HarRequest {
-    method: String,
-    url: String,
-    headers: Vec<HarField>,
-    post_data: Option<HarBody>,
-}
-
-#[derive(Deserialize)]
-struct HarField {
-    name: String,
-    value: String,
-}
-
-#[derive(Deserialize)]
-struct HarBody {
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    path: String,
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    body: String,
-    #[serde(default)]
-    weight: Option<u32>,
-}
-
-fn requests_in(text: &str) -> Result<Vec<Request>, Failure> {
-    if text.trim_start().starts_with('[') {
-        let listed: Vec<Listed> = serde_json::from_str(text)?;
-        return Ok(listed.into_iter().map(Request::from).collect());
-    }
-    let har: Har =
-        serde_json::from_str(text).map_err(|error| format!("neither a list nor a HAR: {error}"))?;
-    let mut weights: BTreeMap<Request, u32> = BTreeMap::new();
-    for entry in har.log.entries {
-        *weights.entry(Request::from(entry.request)).or_default() += 1;
-    }
-    Ok(weights
-        .into_iter()
-        .map(|(request, weight)| request.weight(weight))
-        .collect())
-}
-
-impl From<Listed> for Request {
-    fn from(listed: Listed) -> Self {
-        let method = listed.method.unwrap_or_else(|| "GET".into());
-        let mut request = Request::new(&method, &listed.path).body(listed.body);
-        request.headers = listed.headers.into_iter().collect();
-        request.weight(listed.weight.unwrap_or(1))
-    }
-}
-
-impl From<HarRequest> for Request {
-    fn from(har: HarRequest) -> Self {
-        let after_scheme = har
-            .url
-            .split_once("://")
-            .map_or(har.url.as_str(), |(_, rest)| rest);
-        let path = after_scheme
-            .find('/')
-            .map_or("/", |slash| &after_scheme[slash..]);
-        let path = path.split('#').next().unwrap_or("/");
-        let mut request = Request::new(&har.method, path);
-        let is_sent = |field: &HarField| {
-            let name = field.name.to_ascii_lowercase();
-            !name.starts_with(':') && !LEFT_OUT.contains(&name.as_str())
-        };
-        let fields = har.headers.into_iter().filter(is_sent);
-        request.headers = fields.map(|field| (field.name, field.value)).collect();
-        request.body(har.post_data.map_or(String::new(), |data| data.text))
-    }
-}
-
 /// Compares the backends that serve any application on yours, as the command line asks (`--help`).
 ///
 /// To be called from `main` with nothing before it: the program runs itself again as the servers that are
@@ -343,6 +253,7 @@ fn run(plan: &Plan, app: impl FnOnce() -> Router) -> Result<(), Failure> {
         }
         Asked::Compare(options) => {
             warn_if_debug_build();
+            plan.remarks.iter().for_each(|remark| eprintln!("{remark}"));
             crate::compare::compare(&options, &launch)
         }
     }
@@ -373,29 +284,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_requests_is_read() {
-        let text = r#"[{"path": "/a"}, {"path": "/b", "method": "POST", "body": "xy", "weight": 3, "headers": {"A": "b"}}]"#;
-        let requests = requests_in(text).expect("a list");
-        let expected = Request::new("POST", "/b")
-            .header("A", "b")
-            .body("xy")
-            .weight(3);
-        assert_eq!(requests, [Request::new("GET", "/a"), expected]);
-        assert!(requests_in(r#"[{"pth": "/a"}]"#).is_err());
-    }
-
-    #[test]
-    fn a_har_is_read_without_what_belongs_to_its_connection() {
-        let one = r#"{"request": {"method": "GET", "url": "https://example.com/a?b=c#d", "headers":
-            [{"name": ":path", "value": "/a"}, {"name": "Host", "value": "example.com"}, {"name": "Accept", "value": "*/*"}]}}"#;
-        let text = format!(r#"{{"log": {{"entries": [{one}, {one}]}}}}"#);
-        let expected = Request::new("GET", "/a?b=c")
-            .header("Accept", "*/*")
-            .weight(2);
-        assert_eq!(requests_in(&text).expect("a HAR"), [expected]);
-    }
-
-    #[test]
     fn requests_become_rows_and_a_mix() {
         let plan = Plan::new().get("/a").post("/b", "text/plain", "xyz");
         let cases = plan.cases().expect("requests");
@@ -412,6 +300,9 @@ mod tests {
     fn what_cannot_be_sent_is_said() {
         assert!(Plan::new().cases().is_err());
         assert!(Plan::new().get("a").cases().is_err());
+        let missing = Plan::new().get("/").file("no/such.har").cases();
+        let error = missing.expect_err("no such file").to_string();
+        assert!(error.contains("no/such.har cannot be read"), "{error}");
         assert!(Plan::new().get("/a b").cases().is_err());
         assert!(
             Plan::new()

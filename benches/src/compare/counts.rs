@@ -10,14 +10,15 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::measure::v4;
+use super::options::{Idle, Options};
 use super::record::Counts;
 use super::subject::find_program;
 use crate::args::Failure;
-use crate::case::Case;
+use crate::case::{Case, RequestTemplate};
 use crate::child::{Guard, Launch, Pinning, ServerProcess, counter};
 use crate::icount;
 use crate::load::{self, Moment, probe};
-use crate::scenario::{Traffic, find};
+use crate::scenario::Traffic;
 
 /// How long allocations and system calls are counted for.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -34,10 +35,33 @@ const COUNTED_BYTES_MAX: usize = 64 << 10;
 /// The tools of the machine that are there.
 #[derive(Debug)]
 pub struct Tools {
+    /// None where instructions are not asked for or cannot be counted.
+    callgrind: bool,
     perf: Option<PathBuf>,
-    has_valgrind: bool,
-    /// What is not counted, and why.
-    pub notes: Vec<String>,
+    notes: Notes,
+}
+
+/// What is not counted, and why: where the reason is the same, in one line.
+#[derive(Debug, Default)]
+pub struct Notes(Vec<(String, Vec<String>)>);
+
+impl Notes {
+    /// Takes note of `what` for which this is true.
+    pub fn add(&mut self, what: impl Into<String>, reason: impl Into<String>) {
+        let (what, reason) = (what.into(), reason.into());
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, whats)) if whats.contains(&what) => {}
+            Some((_, whats)) => whats.push(what),
+            None => self.0.push((reason, vec![what])),
+        }
+    }
+
+    /// A line for each reason.
+    pub fn lines(self) -> Vec<String> {
+        let line =
+            |(reason, whats): (String, Vec<String>)| format!("{reason}: {}", whats.join(", "));
+        self.0.into_iter().map(line).collect()
+    }
 }
 
 /// How a side is started to be counted.
@@ -51,63 +75,99 @@ pub struct Launches<'a> {
 }
 
 impl Tools {
-    /// Looks for them; what is missing is noted. Instructions are counted only when asked for.
-    pub fn find(instructions: bool) -> Self {
-        let mut notes = Vec::new();
+    /// Looks for them; what is missing is noted, and so is what `options` leaves out.
+    pub fn find(options: &Options) -> Self {
+        let mut notes = Notes::default();
+        if !options.counts {
+            let left_out = "left out by --no-counts";
+            notes.add(
+                "allocations, system calls, instructions, idle memory",
+                left_out,
+            );
+            return Tools {
+                callgrind: false,
+                perf: None,
+                notes,
+            };
+        }
         let perf = find_program("perf").filter(counts_syscalls);
         if perf.is_none() {
-            notes.push(
-                "system calls are not counted: perf is missing (apt-get install linux-perf) or may not \
-                 count raw_syscalls:sys_enter here"
-                    .into(),
+            notes.add(
+                "system calls",
+                "not counted, for perf is missing (apt-get install linux-perf) or may not count \
+                 raw_syscalls:sys_enter here",
             );
         }
-        let valgrind = find_program("valgrind").is_some();
-        if !valgrind {
-            notes.push("instructions are not counted: apt-get install valgrind".into());
+        let has_valgrind = find_program("valgrind").is_some();
+        if let Some(reason) = options.no_instructions {
+            notes.add("instructions", reason);
+        } else if !has_valgrind {
+            notes.add("instructions", "not counted; run: apt-get install valgrind");
         }
-        let has_valgrind = instructions && valgrind;
         Tools {
+            callgrind: options.no_instructions.is_none() && has_valgrind,
             perf,
-            has_valgrind,
             notes,
         }
     }
 
+    /// Takes note of what is not counted for this reason.
+    pub fn note(&mut self, what: impl Into<String>, reason: impl Into<String>) {
+        self.notes.add(what, reason);
+    }
+
+    /// All that was noted.
+    pub fn into_notes(self) -> Vec<String> {
+        self.notes.lines()
+    }
+
     /// Counts what can be counted of a case; what cannot is noted.
     pub fn count(&mut self, case: &Case, side: &str, launches: &Launches<'_>) -> Counts {
-        let is_small = case
-            .requests
-            .iter()
-            .all(|r| r.body.len() <= COUNTED_BYTES_MAX);
-        if case.traffic != Traffic::KeepAlive || !is_small || !case.requests[1..].is_empty() {
+        let name = &case.name;
+        if case.traffic == Traffic::Events {
+            let what = format!("allocations, system calls and instructions in {name}");
+            self.note(what, "not counted, for its answers have no end");
             return Counts::default();
         }
-        let mut noted = |what: &str, error: Failure| {
-            let name = &case.name;
-            self.notes.push(format!(
-                "{what} of {side} in {name} are not counted: {error}"
-            ));
-        };
-        let allocations = allocations(case, launches.counting)
-            .map_err(|error| noted("allocations", error))
-            .ok()
-            .flatten();
+        let allocations = allocations(case, launches.counting);
         let syscalls = self
             .perf
             .as_ref()
             .map(|perf| syscalls(case, launches.plain, perf));
-        let instructions = self
-            .has_valgrind
-            .then(|| icount::per_request(case, launches.slow));
+        let instructions = match why_no_instructions(case) {
+            Some(reason) if self.callgrind => Some(Err(reason.into())),
+            None if self.callgrind => Some(icount::per_request(case, launches.slow)),
+            _ => None,
+        };
+        let mut counted = |what: &str, count: Option<Result<f64, Failure>>| match count? {
+            Ok(count) => Some(count),
+            Err(error) => {
+                let what = format!("{what} in {name} ({side})");
+                self.notes.add(what, format!("not counted, for {error}"));
+                None
+            }
+        };
+        let bytes = allocations.as_ref().ok().map(|(_, bytes)| *bytes);
         Counts {
-            allocations: allocations.map(|(count, _)| count),
-            allocated_bytes: allocations.map(|(_, bytes)| bytes),
-            syscalls: syscalls
-                .and_then(|count| count.map_err(|error| noted("system calls", error)).ok()),
-            instructions: instructions
-                .and_then(|count| count.map_err(|error| noted("instructions", error)).ok()),
+            allocations: counted("allocations", Some(allocations.map(|(count, _)| count))),
+            allocated_bytes: bytes,
+            syscalls: counted("system calls", syscalls),
+            instructions: counted("instructions", instructions),
         }
+    }
+}
+
+/// Why callgrind does not count this row.
+fn why_no_instructions(case: &Case) -> Option<&'static str> {
+    let is_small = |r: &RequestTemplate| r.body.len() <= COUNTED_BYTES_MAX;
+    if case.traffic != Traffic::KeepAlive {
+        Some("callgrind is shown one keep-alive connection with requests and their answers")
+    } else if case.requests.len() > 1 {
+        Some("callgrind is shown requests of one kind")
+    } else if !case.requests.iter().all(is_small) {
+        Some("a body this large takes too long under callgrind")
+    } else {
+        None
     }
 }
 
@@ -126,10 +186,10 @@ fn syscalls_in(text: &str) -> Option<f64> {
 }
 
 /// Blocks and bytes per request, with a single connection.
-fn allocations(case: &Case, launch: &Launch) -> Result<Option<(f64, f64)>, Failure> {
+fn allocations(case: &Case, launch: &Launch) -> Result<(f64, f64), Failure> {
     let server = ServerProcess::launch(launch, &Pinning::Off("nothing is timed".into()))?;
     let mut plan = case.plan(v4(server.addr)?, WINDOW, WINDOW)?;
-    plan.connections = 1;
+    (plan.connections, plan.idle_connections) = (1, 0);
     let (mut before, mut after) = (None, None);
     let outcome = load::run(&plan, |moment| match moment {
         Moment::Start => before = server.counts().ok().flatten(),
@@ -137,13 +197,18 @@ fn allocations(case: &Case, launch: &Launch) -> Result<Option<(f64, f64)>, Failu
     })?;
     server.stop()?;
     let (Some((before, _)), Some((after, _))) = (before, after) else {
-        return Ok(None);
+        return Err("it does not count its own".into());
     };
+    // Nothing starts without a single allocation.
+    if counter(&after, "allocations") == Some(0) {
+        return Err("its program has another allocator than the one that counts".into());
+    }
     let per_answer = |name| -> Option<f64> {
         let count = counter(&after, name)?.checked_sub(counter(&before, name)?)?;
-        (outcome.answers > 0 && count > 0).then(|| count as f64 / outcome.answers as f64)
+        (outcome.answers > 0).then(|| count as f64 / outcome.answers as f64)
     };
-    Ok(per_answer("allocations").zip(per_answer("bytes")))
+    let counts = per_answer("allocations").zip(per_answer("bytes"));
+    Ok(counts.ok_or("it answered nothing while they were counted")?)
 }
 
 /// System calls of the server per request, under the case's whole load.
@@ -204,15 +269,22 @@ pub struct IdleBytes {
     pub websocket: Option<f64>,
 }
 
-/// Measures them, where the server serves plaintext or WebSockets.
-pub fn idle_bytes(launch: &Launch) -> IdleBytes {
-    let measure = |name| {
-        let case = Case::from(find(name).ok()?);
-        idle_bytes_of(&case, launch).ok()
+/// Measures them with the first request of these cases, if there are such.
+pub fn idle_bytes(launch: &Launch, idle: &Idle, side: &str, tools: &mut Tools) -> IdleBytes {
+    let mut measure = |what: &str, case: &Option<Case>| {
+        let bytes = idle_bytes_of(case.as_ref()?, launch);
+        bytes
+            .map_err(|error| {
+                tools.note(
+                    format!("{what} ({side})"),
+                    format!("not measured, for {error}"),
+                )
+            })
+            .ok()
     };
     IdleBytes {
-        connection: measure("plain1"),
-        websocket: measure("ws64"),
+        connection: measure("memory of idle connections", &idle.connection),
+        websocket: measure("memory of idle WebSockets", &idle.websocket),
     }
 }
 

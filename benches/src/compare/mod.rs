@@ -18,7 +18,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::args::Failure;
-use crate::case::Case;
+use crate::case::{Answer, Case};
 use crate::child::{Launch, Pinning, ServerProcess};
 use crate::load::Pace;
 use crate::load::idle::raise_descriptors;
@@ -26,6 +26,7 @@ use crate::page;
 use crate::proc;
 use crate::stats::median;
 
+use counts::Tools;
 use figures::Figures;
 use measure::v4;
 use options::Options;
@@ -114,7 +115,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn record(&mut self) -> Result<Record, Failure> {
         let options = self.options;
-        let mut tools = counts::Tools::find(options.instructions);
+        let mut tools = Tools::find(options);
         let mut cases = Vec::new();
         for case in &options.cases {
             let row = self.case(case, &mut tools);
@@ -128,7 +129,7 @@ impl Session<'_> {
         }
         let subjects = options.subjects.iter().zip(&self.launches);
         let subjects = subjects
-            .map(|(subject, launch)| self.subject(subject, launch))
+            .map(|(subject, launch)| self.subject(subject, launch, &mut tools))
             .collect();
         Ok(Record {
             made_at: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
@@ -147,13 +148,16 @@ impl Session<'_> {
             },
             subjects,
             cases,
-            notes: tools.notes,
+            notes: tools.into_notes(),
         })
     }
 
-    fn subject(&self, subject: &Subject, launch: &Launch) -> SubjectRecord {
+    fn subject(&self, subject: &Subject, launch: &Launch, tools: &mut Tools) -> SubjectRecord {
         let idle = match self.options.counts {
-            true => counts::idle_bytes(launch),
+            true => {
+                eprintln!("{}: memory of idle connections", subject.label);
+                counts::idle_bytes(launch, &self.options.idle, &subject.label, tools)
+            }
             false => counts::IdleBytes::default(),
         };
         SubjectRecord {
@@ -165,9 +169,9 @@ impl Session<'_> {
         }
     }
 
-    fn case(&mut self, case: &Case, tools: &mut counts::Tools) -> CaseRecord {
-        let left_out = self.compare_answers(case);
-        for (label, why) in &left_out {
+    fn case(&mut self, case: &Case, tools: &mut Tools) -> CaseRecord {
+        let (case, left_out) = &self.answered(case, tools);
+        for (label, why) in left_out {
             eprintln!("{}: {label} is left out: {why}", case.name);
         }
         let serves = |i: usize| {
@@ -188,24 +192,66 @@ impl Session<'_> {
             counts: self.counts(case, &served, tools),
             closed,
             paced,
-            left_out,
+            left_out: left_out.clone(),
         }
     }
 
-    /// Who does not answer as the first that answers at all, and why.
-    fn compare_answers(&self, case: &Case) -> Vec<(String, String)> {
+    /// The case, without those of its requests that no side answers, and who is left out of it. A request that
+    /// fails everywhere says nothing of the others.
+    fn answered(&self, case: &Case, tools: &mut Tools) -> (Case, Vec<(String, String)>) {
+        let left_out = self.compare_answers(case, tools);
+        if left_out.len() < self.options.subjects.len() || case.requests.len() == 1 {
+            return (case.clone(), left_out);
+        }
+        let mut answered = case.clone();
+        answered.requests.retain(|request| {
+            let alone = Case {
+                requests: vec![request.clone()],
+                ..case.clone()
+            };
+            let asked = self.launches.iter().map(|launch| self.ask(&alone, launch));
+            let errors: Vec<_> = asked.filter_map(Result::err).collect();
+            match errors.first() {
+                Some(error) if errors.len() == self.launches.len() => {
+                    eprintln!("{}: left out, for {error}", case.name);
+                    let what = format!("{} in {}", request.label, case.name);
+                    tools.note(what, format!("left out, for {error}"));
+                    false
+                }
+                _ => true,
+            }
+        });
+        if answered.requests.is_empty() || answered.requests.len() == case.requests.len() {
+            return (case.clone(), left_out);
+        }
+        let left_out = self.compare_answers(&answered, tools);
+        (answered, left_out)
+    }
+
+    /// What a fresh server answers.
+    fn ask(&self, case: &Case, launch: &Launch) -> Result<Vec<Answer>, Failure> {
+        let server = ServerProcess::launch(launch, &self.pinning)?;
+        case.answers(v4(server.addr)?)
+    }
+
+    /// Who does not answer as the first that answers at all, and why. Who answers the same in other words is
+    /// noted.
+    fn compare_answers(&self, case: &Case, tools: &mut Tools) -> Vec<(String, String)> {
         let mut left_out = Vec::new();
-        let mut first: Option<(&str, Vec<Vec<u8>>)> = None;
+        let mut first: Option<(&str, Vec<Answer>)> = None;
         for (subject, launch) in self.options.subjects.iter().zip(&self.launches) {
-            let answers = ServerProcess::launch(launch, &self.pinning)
-                .and_then(|server| case.answers(v4(server.addr)?));
             let label = subject.label.as_str();
-            match (answers, &first) {
+            match (self.ask(case, launch), &first) {
                 (Err(error), _) => left_out.push((label.into(), error.to_string())),
                 (Ok(answers), None) => first = Some((label, answers)),
-                (Ok(answers), Some((_, expected))) if answers == *expected => {}
                 (Ok(answers), Some((other, expected))) => {
-                    left_out.push((label.into(), difference(other, expected, &answers)));
+                    let pairs = || answers.iter().zip(expected);
+                    if pairs().any(|(a, b)| a.meaning != b.meaning) {
+                        left_out.push((label.into(), difference(other, expected, &answers)));
+                    } else if pairs().any(|(a, b)| a.bytes != b.bytes) {
+                        let what = format!("{label} in {}", case.name);
+                        tools.note(what, format!("the same answer as {other}'s in other bytes: order and case of fields, the reason phrase, Server or Connection"));
+                    }
                 }
             }
         }
@@ -264,7 +310,7 @@ impl Session<'_> {
         paced.collect()
     }
 
-    fn counts(&self, case: &Case, served: &[usize], tools: &mut counts::Tools) -> Vec<Counts> {
+    fn counts(&self, case: &Case, served: &[usize], tools: &mut Tools) -> Vec<Counts> {
         if self.options.counts {
             eprintln!("{}: counting", case.name);
         }
@@ -291,7 +337,7 @@ impl Session<'_> {
                     tools.count(case, &subject.label, &launches)
                 }
                 Err(error) => {
-                    tools.notes.push(format!("{}: {error}", subject.label));
+                    tools.note(format!("counts of {}", subject.label), error.to_string());
                     Counts::default()
                 }
             }
@@ -301,8 +347,15 @@ impl Session<'_> {
 }
 
 /// Shows where two sides' answers part.
-fn difference(other: &str, expected: &[Vec<u8>], found: &[Vec<u8>]) -> String {
-    let pair = expected.iter().zip(found).find(|(a, b)| a != b);
+fn difference(other: &str, expected: &[Answer], found: &[Answer]) -> String {
+    let meaning = |answers: &[Answer]| {
+        answers
+            .iter()
+            .map(|a| a.meaning.clone())
+            .collect::<Vec<_>>()
+    };
+    let (expected, found) = (meaning(expected), meaning(found));
+    let pair = expected.iter().zip(&found).find(|(a, b)| a != b);
     let Some((expected, found)) = pair else {
         return format!("it answers another number of requests than {other}");
     };

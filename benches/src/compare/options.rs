@@ -8,7 +8,7 @@ use super::measure::Phases;
 use super::subject::{Subject, tell_apart};
 use crate::args::{Failure, list};
 use crate::case::Case;
-use crate::scenario::unknown;
+use crate::scenario::{Traffic, unknown};
 use crate::server::Backend;
 use crate::stats::PAIRS_MIN;
 
@@ -35,14 +35,38 @@ pub struct Options {
     pub shares: Vec<f64>,
     /// Whether allocations, system calls, memory of idle connections and the like are counted.
     pub counts: bool,
-    /// Whether instructions are counted too, which takes some seconds a row and side.
-    pub instructions: bool,
+    /// Why instructions are not counted, which takes some seconds a row and side; `None` if they are.
+    pub no_instructions: Option<&'static str>,
+    /// What memory of idle connections is measured with.
+    pub idle: Idle,
     /// Where the reports go.
     pub out: PathBuf,
     /// Under which name the record is kept for later.
     pub save: Option<String>,
     /// The record of which name this one is held against.
     pub against: Option<String>,
+}
+
+/// Cases whose first request opens a connection that then does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Idle {
+    /// That has been answered and is kept.
+    pub connection: Option<Case>,
+    /// That has become a WebSocket.
+    pub websocket: Option<Case>,
+}
+
+impl Idle {
+    /// The plainest of all rows there are, and the smallest of WebSockets.
+    fn of(cases: &[Case]) -> Self {
+        let is_kept = |case: &&Case| case.traffic == Traffic::KeepAlive;
+        let plain = cases.iter().find(|case| case.name == "plain1");
+        let is_websocket = |case: &&Case| matches!(case.traffic, Traffic::WebSocket(_));
+        Idle {
+            connection: plain.or_else(|| cases.iter().find(is_kept)).cloned(),
+            websocket: cases.iter().find(is_websocket).cloned(),
+        }
+    }
 }
 
 /// What `--help` says.
@@ -105,7 +129,8 @@ impl Options {
             },
             shares: Vec::new(),
             counts: true,
-            instructions: true,
+            no_instructions: None,
+            idle: Idle::of(&cases),
             out: PathBuf::from("target/zero-bench"),
             save: None,
             against: None,
@@ -133,8 +158,14 @@ impl Options {
         if options.cores == 0 {
             return Err("--cores must be at least 1".into());
         }
-        // What several threads take turns at is not counted alike twice.
-        options.instructions = options.counts && !quick && options.cores == 1;
+        options.no_instructions = match (options.counts, quick, options.cores) {
+            (false, ..) => Some("left out by --no-counts"),
+            (_, true, _) => Some("left out by --quick"),
+            (_, _, 1) => None,
+            _ => Some(
+                "not counted, for what several threads take turns at is not counted alike twice",
+            ),
+        };
         options.shares = shares.unwrap_or_else(|| match quick {
             true => vec![0.5],
             false => vec![0.25, 0.5, 0.75, 0.9],
@@ -213,7 +244,13 @@ fn file_name(name: String) -> Result<String, Failure> {
 fn catalogue(cases: &[Case]) -> String {
     let mut text = String::from("scenarios\n");
     for case in cases {
-        text += &format!("  {:<12} {}\n", case.name, case.about);
+        let Case {
+            name,
+            about,
+            connections,
+            ..
+        } = case;
+        text += &format!("  {name:<12} {about} ({connections} connections)\n");
     }
     text += "backends\n";
     for backend in Backend::ALL {
@@ -258,7 +295,7 @@ mod tests {
         assert_eq!(some.phases.load, Duration::from_millis(500));
         let several = options("--backend zero-sleep,hyper --cores 2");
         assert!(several.subjects.iter().all(|subject| subject.threads == 2));
-        assert!(!several.instructions && all.instructions);
+        assert!(several.no_instructions.is_some() && all.no_instructions.is_none());
     }
 
     #[test]
