@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod counts;
+pub mod expected;
 pub mod figures;
 pub mod measure;
 pub mod options;
@@ -37,14 +38,16 @@ use subject::Subject;
 /// Says how a subject is started; with counted allocations or without.
 pub type Launcher<'a> = dyn Fn(&Subject, bool) -> Result<Launch, Failure> + 'a;
 
+/// Runs that tell how much a share of a side's CPU is.
+const PILOTS: usize = 5;
 /// Descriptors that the largest scenario needs.
 const DESCRIPTORS: u64 = 12_000;
 
 /// Measures what `options` asks for, prints the tables and writes the reports.
 ///
 /// # Errors
-/// When a tool or a program is missing, a server cannot be started, sides answer a row differently, or a
-/// row has no good run. Rows that could be measured are reported all the same.
+/// When a tool or a program is missing, a server cannot be started, sides answer a row differently, a
+/// row has no good run, or what is expected does not come out. Rows that could be measured are reported all the same.
 pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure> {
     let pinning = Pinning::probe_for(options.cores)?;
     if let Pinning::Off(reason) = &pinning {
@@ -77,13 +80,18 @@ pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure
         print!("{}", text::against(&record, before, name));
     }
     write(options, &record, &figures)?;
-    match session.failed.is_empty() {
-        true => Ok(()),
-        false => Err(format!(
-            "without a good run, or answered differently: {}",
-            session.failed.join(", ")
-        )
-        .into()),
+    if !session.failed.is_empty() {
+        let failed = session.failed.join(", ");
+        return Err(format!("without a good run, or answered differently: {failed}").into());
+    }
+    let disappointments = options
+        .expected
+        .map(|expected| expected.disappointments(&record, &figures));
+    match disappointments {
+        Some(lines) if !lines.is_empty() => {
+            Err(format!("this was not expected:\n{}", lines.join("\n")).into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -182,6 +190,7 @@ impl Session<'_> {
         let served: Vec<usize> = (0..self.options.subjects.len())
             .filter(|&i| serves(i))
             .collect();
+        self.slow_down(case, &served);
         self.progress
             .skip((self.options.subjects.len() - served.len()) * self.options.runs);
         let closed = self.runs(case, &served, Pace::Closed, self.options.runs);
@@ -256,6 +265,41 @@ impl Session<'_> {
             }
         }
         left_out
+    }
+
+    /// Finds out how much time the sides that are slowed by a share of their CPU are to waste in this row.
+    fn slow_down(&mut self, case: &Case, served: &[usize]) {
+        let options = self.options;
+        for &side in served {
+            let subject = &options.subjects[side];
+            let Some(percent) = subject.slow_percent else {
+                continue;
+            };
+            let plain = Subject {
+                slow_percent: None,
+                ..subject.clone()
+            };
+            let slowed = (self.launcher)(&plain, false).and_then(|launch| {
+                let run =
+                    |_| measure::run(case, &launch, &self.pinning, options.phases, Pace::Closed);
+                let runs: Vec<Run> = (0..PILOTS).map(run).collect::<Result<_, _>>()?;
+                let cpu = |run: &Run| run.cpu_seconds * 1e9 / run.outcome.answers.max(1) as f64;
+                let cpu_ns = median(&runs.iter().map(cpu).collect::<Vec<_>>());
+                let burn_ns = (cpu_ns * percent / 100.0).round() as u64;
+                eprintln!(
+                    "{}: {} wastes {burn_ns} ns of {cpu_ns:.0}",
+                    case.name, subject.label
+                );
+                (self.launcher)(&Subject { burn_ns, ..plain }, false)
+            });
+            match slowed {
+                Ok(launch) => self.launches[side] = launch,
+                Err(error) => {
+                    eprintln!("{}: {} is not slowed: {error}", case.name, subject.label);
+                    self.failed.push(case.name.clone());
+                }
+            }
+        }
     }
 
     /// Runs the sides by turns; each side's runs.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::expected::Expected;
 use super::measure::Phases;
 use super::subject::{Subject, tell_apart};
 use crate::args::{Failure, list};
@@ -45,6 +46,8 @@ pub struct Options {
     pub save: Option<String>,
     /// The record of which name this one is held against.
     pub against: Option<String>,
+    /// What must come out of it.
+    pub expected: Option<Expected>,
 }
 
 /// Cases whose first request opens a connection that then does nothing.
@@ -77,8 +80,8 @@ Compares backends by turns and writes report.html and report.json.
                         load in one of them alone, no instructions
   --scenario A,B        only these, in this order (--list names them)
   --backend A,B         the sides; ratios are of the first to each other one
-                        (--list names them; NAME@mimalloc for another allocator, NAME+burn300 for a
-                        server that wastes 300 ns in every request; twice the same is an A/A test)
+                        (--list names them; see below for what can be done to them; twice the same is
+                        an A/A test)
   --cores N             servers with N threads, on cores that they share with the load (one on a core
                         of its own); an axum::serve is tokio's multi-thread runtime then
   --runs N              of each side in each scenario (7); verdicts need six
@@ -90,7 +93,15 @@ Compares backends by turns and writes report.html and report.json.
   --out FOLDER          where the reports go (target/zero-bench)
   --save NAME           keep the record under this name
   --against NAME        hold this record against the one kept under that name
-  --list                name scenarios and backends";
+  --expect WHAT         end with an error unless this comes out: 'same', no verdict says otherwise;
+                        'slower' or 'faster', the first side's CPU per request is judged so in every row
+  --list                name scenarios and backends
+
+  A side is NAME[@mimalloc][+LAYERS][+burnNANOSECONDS][+slowPERCENT]: with another allocator; with
+  layers, tower-http or native, in full or one alone as in native:cors; made to waste so much time in every
+  request, in nanoseconds or in percent of the CPU that it takes without.
+
+  compare --render REPORT.JSON PAGE.HTML writes the page of an earlier record anew.";
 
 /// What the command line asks for besides a comparison.
 #[derive(Debug)]
@@ -134,6 +145,7 @@ impl Options {
             out: PathBuf::from("target/zero-bench"),
             save: None,
             against: None,
+            expected: None,
         };
         let mut parser = Parser::from_args(args);
         while let Some(arg) = parser.next()? {
@@ -151,6 +163,7 @@ impl Options {
                 Long("no-counts") => options.counts = false,
                 Long("out") => options.out = parser.value()?.into(),
                 Long("save") => options.save = Some(file_name(parser.value()?.string()?)?),
+                Long("expect") => options.expected = Some(parser.value()?.parse()?),
                 Long("against") => options.against = Some(file_name(parser.value()?.string()?)?),
                 other => return Err(format!("{}; try --help", other.unexpected()).into()),
             }
@@ -295,6 +308,8 @@ mod tests {
         assert_eq!(some.phases.load, Duration::from_millis(500));
         let several = options("--backend zero-sleep,hyper --cores 2");
         assert!(several.subjects.iter().all(|subject| subject.threads == 2));
+        assert_eq!(several.expected, None);
+        assert_eq!(options("--expect same").expected, Some(Expected::Same));
         assert!(several.no_instructions.is_some() && all.no_instructions.is_none());
     }
 
@@ -309,6 +324,7 @@ mod tests {
             ("--seconds -1", "no time"),
             ("--rates 120", "between 0 and 100"),
             ("--save ../x", "no name"),
+            ("--expect luck", "same, slower or faster"),
             ("--sceanrio x", "try --help"),
         ];
         for (line, expected) in lines {

@@ -8,9 +8,9 @@ use crate::child::{Launch, sibling};
 use crate::server::{Backend, Home};
 use crate::stacks::Stack;
 
-/// One side of a comparison, as the command line names it: `NAME[@mimalloc][+LAYERS][+burnNANOSECONDS]`,
-/// with layers as [`Stack`] names them.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One side of a comparison, as the command line names it:
+/// `NAME[@mimalloc][+LAYERS][+burnNANOSECONDS][+slowPERCENT]`, with layers as [`Stack`] names them.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Subject {
     /// What reports call it; differs from every other subject's.
     pub label: String,
@@ -22,6 +22,8 @@ pub struct Subject {
     pub stack: Option<Stack>,
     /// Time wasted in each of its requests, in nanoseconds.
     pub burn_ns: u64,
+    /// Time to be wasted in each of its requests, as a share of the CPU that it takes without, in percent.
+    pub slow_percent: Option<f64>,
     /// Threads that serve.
     pub threads: usize,
 }
@@ -30,8 +32,21 @@ impl std::str::FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (rest, burn_ns) = match text.split_once("+burn") {
-            None => (text, 0),
+        let (rest, slow_percent) = match text.split_once("+slow") {
+            None => (text, None),
+            Some((rest, percent)) => {
+                let share = percent
+                    .parse()
+                    .ok()
+                    .filter(|share| (0.1..=1000.0).contains(share));
+                let share = share.ok_or_else(|| {
+                    format!("{percent:?} in {text:?} is no percentage from 0.1 on")
+                })?;
+                (rest, Some(share))
+            }
+        };
+        let (rest, burn_ns) = match rest.split_once("+burn") {
+            None => (rest, 0),
             Some((rest, ns)) => {
                 let ns = ns
                     .parse()
@@ -53,6 +68,7 @@ impl std::str::FromStr for Subject {
             has_mimalloc,
             stack,
             burn_ns,
+            slow_percent,
             threads: 1,
         })
     }
@@ -66,6 +82,7 @@ impl From<Backend> for Subject {
             has_mimalloc: false,
             stack: None,
             burn_ns: 0,
+            slow_percent: None,
             threads: 1,
         }
     }
@@ -88,6 +105,9 @@ impl Subject {
         }
         if self.burn_ns > 0 {
             about += &format!("; {} ns wasted per request", self.burn_ns);
+        }
+        if let Some(percent) = self.slow_percent {
+            about += &format!("; {percent} % of its CPU wasted besides");
         }
         about
     }
@@ -139,9 +159,13 @@ impl Subject {
     }
 
     fn peer(&self, name: &str, count_alloc: bool) -> Result<Launch, Failure> {
-        if self.has_mimalloc || self.stack.is_some() || self.burn_ns > 0 {
+        if self.has_mimalloc
+            || self.stack.is_some()
+            || self.burn_ns > 0
+            || self.slow_percent.is_some()
+        {
             return Err(format!(
-                "{} runs as it is: without @mimalloc, layers and +burn",
+                "{} runs as it is: without @mimalloc, layers, +burn and +slow",
                 self.backend
             )
             .into());
@@ -249,7 +273,16 @@ mod tests {
         let layered: Subject = "zero+native:cors+burn5".parse().expect("valid");
         assert_eq!(layered.stack.expect("layers").to_string(), "native:cors");
         assert_eq!(layered.burn_ns, 5);
-        assert!("hyper+burnlots".parse::<Subject>().is_err());
+        let slowed: Subject = "hyper+slow5".parse().expect("valid");
+        assert_eq!((slowed.slow_percent, slowed.burn_ns), (Some(5.0), 0));
+        for wrong in [
+            "hyper+burnlots",
+            "hyper+slow",
+            "hyper+slow0",
+            "hyper+slow-5",
+        ] {
+            assert!(wrong.parse::<Subject>().is_err(), "{wrong}");
+        }
         assert!("hiper".parse::<Subject>().is_err());
     }
 
