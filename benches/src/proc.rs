@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// CPU time of every thread of a process, at one moment.
@@ -93,6 +94,46 @@ pub fn reaped_children_cpu() -> io::Result<Duration> {
     let [.., user, system] = parse_stat(&stat).ok_or_else(invalid)?;
     // USER_HZ is 100 on every Linux that io_uring runs on.
     Ok(Duration::from_millis(10 * (user + system)))
+}
+
+/// How many threads a process has.
+///
+/// # Errors
+/// When the process has ended.
+pub fn threads(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}
+
+/// Bytes of a program's file that are loaded when it runs: code and data, no symbols and no line tables.
+///
+/// # Errors
+/// When the file cannot be read or is no program of a 64-bit machine of this byte order.
+pub fn loaded_bytes(program: &Path) -> io::Result<u64> {
+    let bytes = fs::read(program)?;
+    loaded_in(&bytes).ok_or_else(|| {
+        let text = format!("{} is no program that is known here", program.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })
+}
+
+/// Sums the file sizes of an ELF file's segments of type `PT_LOAD`.
+fn loaded_in(elf: &[u8]) -> Option<u64> {
+    const PT_LOAD: u32 = 1;
+    let long = |at: usize| Some(u64::from_ne_bytes(elf.get(at..at + 8)?.try_into().ok()?));
+    let half = |at: usize| Some(u16::from_ne_bytes(elf.get(at..at + 2)?.try_into().ok()?));
+    if !elf.starts_with(b"\x7fELF\x02") {
+        return None;
+    }
+    let table = usize::try_from(long(32)?).ok()?;
+    let (size, count) = (usize::from(half(54)?), usize::from(half(56)?));
+    let mut sum = 0;
+    for segment in (0..count).map(|n| table + n * size) {
+        let kind = u32::from_ne_bytes(elf.get(segment..segment + 4)?.try_into().ok()?);
+        if kind == PT_LOAD {
+            sum += long(segment + 32)?;
+        }
+    }
+    Some(sum)
 }
 
 /// How often the threads of a process gave up a core, up to one moment.
@@ -212,6 +253,29 @@ mod tests {
             .since(&before);
         assert!(took.total > Duration::ZERO);
         assert!(took.user <= took.total);
+    }
+
+    #[test]
+    fn what_is_loaded_of_a_program_is_most_of_it_without_its_tables() {
+        let program = std::env::current_exe().expect("this one");
+        let all = program.metadata().expect("it is there").len();
+        let loaded = loaded_bytes(&program).expect("an ELF file");
+        assert!(loaded > 100_000 && loaded < all, "{loaded} of {all}");
+        assert_eq!(loaded_in(b"#!/bin/sh"), None);
+        assert_eq!(loaded_in(b"\x7fELF\x02"), None);
+    }
+
+    #[test]
+    fn a_thread_more_is_counted() {
+        let before = threads(std::process::id()).expect("this process lives");
+        std::thread::scope(|scope| {
+            let (end, ends) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || ends.recv());
+            // Other tests have threads that come and go.
+            let enough = || threads(std::process::id()).is_ok_and(|now| now >= 2);
+            assert!(before >= 1 && enough());
+            drop(end);
+        });
     }
 
     #[test]

@@ -251,8 +251,10 @@ fn run(plan: &Plan, app: impl FnOnce() -> Router) -> Result<(), Failure> {
             println!("{text}");
             Ok(())
         }
-        Asked::Compare(options) => {
+        Asked::Compare(mut options) => {
             warn_if_debug_build();
+            // Both sides are one program, this one.
+            options.sizes = false;
             plan.remarks.iter().for_each(|remark| eprintln!("{remark}"));
             crate::compare::compare(&options, &launch)
         }

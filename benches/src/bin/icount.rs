@@ -6,8 +6,8 @@
 //!
 //! See: a row per scenario and backend, and one per part. With `--check` it fails when a count of the
 //! baseline has risen by more than 2 %, or was not made any more though nothing was left out: make it cheaper again,
-//! or run `icount --save` and commit the
-//! baseline together with the change and the reason. Counts hold for one compiler and one C library;
+//! or run `icount --save --why REASON`, which puts the reason beside the counts, and commit the baseline together
+//! with the change. Counts hold for one compiler and one C library;
 //! the baseline names its own, and with others differences are told but fail nothing. Some counts also have a
 //! ceiling, which no baseline raises.
 
@@ -39,7 +39,8 @@ const HELP: &str = "\
 Counts instructions by callgrind: of a request, and of each part of its way. Needs valgrind.
 
   --check            fail when a count of the baseline has risen by more than 2 %
-  --save             make the baseline anew: commit it with the change, and say why
+  --save             make the baseline anew, to be committed with the change
+  --why TEXT         the reason, kept beside each count that has risen by more than 2 %; none rises without
   --baseline FILE    in place of benches/icount.json
   --scenario A,B     requests (plain64,hdr64,json64,users64,pipe16)
   --backend A,B      servers, as compare names them, for all of them (zero-inline-sleep, and the modes without
@@ -57,6 +58,7 @@ struct Args {
     parts: bool,
     check: bool,
     save: bool,
+    why: Option<String>,
     baseline: PathBuf,
 }
 
@@ -86,13 +88,19 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     warn_if_debug_build();
-    let counted = Baseline::here(count(&args)?)?;
-    if args.check {
+    let mut counted = Baseline::here(count(&args)?)?;
+    let read = || -> Result<Baseline, Failure> {
         let baseline = std::fs::read_to_string(&args.baseline)
             .map_err(|error| format!("{}: {error}", args.baseline.display()))?;
-        check(&counted, &serde_json::from_str(&baseline)?, args.is_whole)?;
+        Ok(serde_json::from_str(&baseline)?)
+    };
+    if args.check {
+        check(&counted, &read()?, args.is_whole)?;
     }
     if args.save {
+        if args.baseline.exists() {
+            counted.follow(&read()?, args.why.as_deref())?;
+        }
         let text = serde_json::to_string_pretty(&counted)? + "\n";
         std::fs::write(&args.baseline, text)?;
     }
@@ -161,8 +169,8 @@ fn check(counted: &Baseline, baseline: &Baseline, is_whole: bool) -> Result<(), 
         .into());
     }
     Err(format!(
-        "instructions rose by more than 2 %: {}. Make it cheaper, or run icount --save and commit the \
-         baseline with the reason",
+        "instructions rose by more than 2 %: {}. Make it cheaper, or run icount --save --why REASON and commit \
+         the baseline",
         risen.join(", ")
     )
     .into())
@@ -170,7 +178,7 @@ fn check(counted: &Baseline, baseline: &Baseline, is_whole: bool) -> Result<(), 
 
 /// The command line; none when it asks for help.
 fn parse_args() -> Result<Option<Args>, Failure> {
-    use lexopt::{Arg::Long, Arg::Short, Parser};
+    use lexopt::{Arg::Long, Arg::Short, Parser, ValueExt as _};
 
     let mut scenarios: Option<Vec<String>> = None;
     let mut subjects: Option<Vec<Subject>> = None;
@@ -180,6 +188,7 @@ fn parse_args() -> Result<Option<Args>, Failure> {
         parts: true,
         check: false,
         save: false,
+        why: None,
         baseline: BASELINE.into(),
     };
     let mut parser = Parser::from_env();
@@ -191,6 +200,7 @@ fn parse_args() -> Result<Option<Args>, Failure> {
             Long("no-parts") => args.parts = false,
             Long("check") => args.check = true,
             Long("save") => args.save = true,
+            Long("why") => args.why = Some(parser.value()?.string()?),
             Long("baseline") => args.baseline = parser.value()?.into(),
             other => return Err(format!("{}; try --help", other.unexpected()).into()),
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::options::Options;
+use super::subject::Subject;
 use crate::args::Failure;
 use crate::server::Home;
 
@@ -72,7 +73,13 @@ fn own(options: &Options, program: &Path) -> Result<Vec<OsString>, Failure> {
             "database",
         ),
     ];
-    for (_, program) in programs.iter().filter(|p| p.0) {
+    let mut names: Vec<_> = programs.iter().filter(|p| p.0).map(|p| p.1).collect();
+    if options.sizes {
+        names.extend(options.subjects.iter().filter_map(Subject::minimal_name));
+    }
+    names.sort_unstable();
+    names.dedup();
+    for program in names {
         arguments.extend(["--bin".into(), program.into()]);
     }
     Ok(arguments)
@@ -121,11 +128,14 @@ mod tests {
 
     #[test]
     fn what_is_started_is_built_and_nothing_else() {
-        assert_eq!(programs("--scenario plain64"), ["server"]);
-        assert_eq!(programs("--scenario sat256"), ["server", "spin"]);
-        assert_eq!(programs("--scenario plain1,db8"), ["server", "database"]);
+        assert_eq!(programs("--scenario plain64"), ["minimal-hyper", "server"]);
+        assert_eq!(programs("--quick --scenario sat256"), ["server", "spin"]);
         assert_eq!(
-            programs("--scenario plain1 --backend hyper@mimalloc"),
+            programs("--quick --scenario plain1,db8"),
+            ["database", "server"]
+        );
+        assert_eq!(
+            programs("--scenario plain1 --backend hyper@mimalloc --no-counts"),
             ["server", "server-mimalloc"]
         );
     }

@@ -150,8 +150,7 @@ impl Session<'_> {
                 pinning: self.pinning.describe(),
                 build: match cfg!(debug_assertions) {
                     true => "a debug build, whose figures mean nothing".into(),
-                    false if options.cores == 1 => "release; one thread per server".into(),
-                    false => format!("release; {} threads per server", options.cores),
+                    false => env!("ZERO_BENCH_BUILT_WITH").into(),
                 },
             },
             subjects,
@@ -168,13 +167,46 @@ impl Session<'_> {
             }
             false => counts::IdleBytes::default(),
         };
+        let mut about = subject.about();
+        match self.threads(launch) {
+            Ok(1) => about += "; 1 thread",
+            Ok(threads) => about += &format!("; {threads} threads in all"),
+            Err(error) => tools.note(format!("threads of {}", subject.label), error.to_string()),
+        }
         SubjectRecord {
             label: subject.label.clone(),
-            about: subject.about(),
-            program_bytes: launch.program.metadata().ok().map(|file| file.len()),
+            about,
+            program_bytes: self.program_bytes(subject, tools),
             idle_connection_bytes: idle.connection,
             idle_websocket_bytes: idle.websocket,
         }
+    }
+
+    /// How many threads a server has that has been asked something.
+    fn threads(&self, launch: &Launch) -> Result<usize, Failure> {
+        let server = ServerProcess::launch(launch, &self.pinning)?;
+        if let Some(case) = &self.options.idle.connection {
+            // Some do not serve it; they are counted all the same.
+            let _ = case.answers(v4(server.addr)?);
+        }
+        // The one that waits for signals is the benchmark's, in every server.
+        let own = usize::from(launch.silent_at.is_none());
+        Ok(proc::threads(server.pid())?.saturating_sub(own).max(1))
+    }
+
+    fn program_bytes(&self, subject: &Subject, tools: &mut Tools) -> Option<u64> {
+        if !self.options.sizes {
+            return None;
+        }
+        let bytes = subject
+            .sized_program()?
+            .and_then(|program| Ok(proc::loaded_bytes(&program)?));
+        bytes
+            .map_err(|error| {
+                let what = format!("size of a program with {}", subject.label);
+                tools.note(what, format!("not measured, for {error}"));
+            })
+            .ok()
     }
 
     fn case(&mut self, case: &Case, tools: &mut Tools) -> CaseRecord {

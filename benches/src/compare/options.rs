@@ -38,6 +38,8 @@ pub struct Options {
     pub counts: bool,
     /// Why instructions are not counted, which takes some seconds a row and side; `None` if they are.
     pub no_instructions: Option<&'static str>,
+    /// Whether programs' sizes are told, for which programs are built.
+    pub sizes: bool,
     /// What memory of idle connections is measured with.
     pub idle: Idle,
     /// Where the reports go.
@@ -141,6 +143,7 @@ impl Options {
             shares: Vec::new(),
             counts: true,
             no_instructions: None,
+            sizes: false,
             idle: Idle::of(&cases),
             out: PathBuf::from("target/zero-bench"),
             save: None,
@@ -171,6 +174,7 @@ impl Options {
         if options.cores == 0 {
             return Err("--cores must be at least 1".into());
         }
+        options.sizes = options.counts && !quick;
         options.no_instructions = match (options.counts, quick, options.cores) {
             (false, ..) => Some("left out by --no-counts"),
             (_, true, _) => Some("left out by --quick"),

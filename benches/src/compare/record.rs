@@ -48,7 +48,8 @@ pub struct SubjectRecord {
     pub label: String,
     /// What it is.
     pub about: String,
-    /// Size of its program, in bytes; of a server that is built with others, of them all.
+    /// Bytes that are loaded of a program that serves one route in this way; of a peer, of the program that was
+    /// measured.
     pub program_bytes: Option<u64>,
     /// Memory of an idle keep-alive connection, in bytes.
     pub idle_connection_bytes: Option<f64>,

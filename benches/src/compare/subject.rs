@@ -130,6 +130,26 @@ impl Subject {
         }
     }
 
+    /// The program of this package that has one route and is as large as a user's would be; `None` if there is none.
+    /// The one that is measured holds all backends.
+    pub fn minimal_name(&self) -> Option<&'static str> {
+        match self.backend {
+            _ if self.has_mimalloc || self.stack.is_some() => None,
+            backend if backend.is_zero() => Some("minimal-zero"),
+            Backend::Hyper | Backend::HyperDefault => Some("minimal-hyper"),
+            _ => None,
+        }
+    }
+
+    /// The program whose size is told, if one's is: that, or a peer's as it is measured.
+    pub fn sized_program(&self) -> Option<Result<PathBuf, Failure>> {
+        match self.minimal_name() {
+            Some(name) => Some(sibling(name)),
+            None if self.backend.home() == Home::Here => None,
+            None => Some(self.launch(false).map(|launch| launch.program)),
+        }
+    }
+
     fn here(&self, count_alloc: bool) -> Result<Launch, Failure> {
         let mut launch = Launch::server(self.backend)?;
         if self.has_mimalloc {

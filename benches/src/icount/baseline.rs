@@ -23,6 +23,9 @@ pub struct Baseline {
     pub libc: String,
     /// Instructions for one request, by `scenario/backend`, and for one operation, by `group/operation`.
     pub instructions: BTreeMap<String, f64>,
+    /// Why counts are more than they were in an earlier baseline, the last time each rose by too much.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
 }
 
 /// How a count of the baseline is now.
@@ -46,7 +49,23 @@ impl Baseline {
             compiler: said_by("rustc", "--version")?,
             libc: said_by("getconf", "GNU_LIBC_VERSION")?,
             instructions,
+            reasons: BTreeMap::new(),
         })
+    }
+
+    /// Takes the place of `earlier`, with its reasons, and with this one for what has risen by too much since.
+    ///
+    /// # Errors
+    /// When something has, and there is no reason.
+    pub fn follow(&mut self, earlier: &Baseline, why: Option<&str>) -> Result<(), Failure> {
+        self.reasons = earlier.reasons.clone();
+        let changes = earlier.changes(self).into_iter();
+        for Change { name, rise, .. } in changes.filter(Change::is_too_much) {
+            let percent = rise * 100.0;
+            let why = why.ok_or_else(|| format!("{name} rose by {percent:.1} %; say --why"))?;
+            self.reasons.insert(name, why.into());
+        }
+        Ok(())
     }
 
     /// How the counts of this baseline are `now`; those that were not made again are left out.
@@ -111,7 +130,21 @@ mod tests {
             compiler: "rustc 1".into(),
             libc: "glibc 2".into(),
             instructions: counts.iter().map(|&(name, n)| (name.into(), n)).collect(),
+            reasons: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn nothing_rises_without_a_reason() {
+        let then = baseline(&[("a", 1000.0), ("b", 1000.0)]);
+        let mut now = baseline(&[("a", 1100.0), ("b", 1010.0)]);
+        assert!(now.clone().follow(&then, None).is_err());
+        now.follow(&then, Some("it does more")).expect("a reason");
+        assert_eq!(now.reasons["a"], "it does more");
+        assert_eq!(now.reasons.len(), 1);
+        let mut later = baseline(&[("a", 1100.0)]);
+        later.follow(&now, None).expect("nothing rose");
+        assert_eq!(later.reasons["a"], "it does more", "kept");
     }
 
     #[test]
