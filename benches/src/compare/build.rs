@@ -74,7 +74,7 @@ fn own(options: &Options, program: &Path) -> Result<Vec<OsString>, Failure> {
         ),
     ];
     let mut names: Vec<_> = programs.iter().filter(|p| p.0).map(|p| p.1).collect();
-    if options.sizes {
+    if options.sizes && !options.is_quick {
         names.extend(options.subjects.iter().filter_map(Subject::minimal_name));
     }
     names.sort_unstable();

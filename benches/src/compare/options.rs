@@ -38,8 +38,10 @@ pub struct Options {
     pub counts: bool,
     /// Why instructions are not counted, which takes some seconds a row and side; `None` if they are.
     pub no_instructions: Option<&'static str>,
-    /// Whether programs' sizes are told, for which programs are built.
+    /// Whether sizes of programs are told.
     pub sizes: bool,
+    /// Whether a first look is enough, for which nothing more than the server is built.
+    pub is_quick: bool,
     /// What memory of idle connections is measured with.
     pub idle: Idle,
     /// Where the reports go.
@@ -144,6 +146,7 @@ impl Options {
             counts: true,
             no_instructions: None,
             sizes: false,
+            is_quick: false,
             idle: Idle::of(&cases),
             out: PathBuf::from("target/zero-bench"),
             save: None,
@@ -174,7 +177,7 @@ impl Options {
         if options.cores == 0 {
             return Err("--cores must be at least 1".into());
         }
-        options.sizes = options.counts && !quick;
+        (options.sizes, options.is_quick) = (options.counts, quick);
         options.no_instructions = match (options.counts, quick, options.cores) {
             (false, ..) => Some("left out by --no-counts"),
             (_, true, _) => Some("left out by --quick"),
