@@ -9,6 +9,7 @@ mod buffer;
 mod owned;
 mod request;
 mod response;
+mod write;
 
 pub use body::{BodyStream, BodyTooLarge, CollectError, ResponseBody};
 pub use buffer::SendBuffer;
@@ -16,3 +17,4 @@ pub use owned::{HttpOwnedRequest, OwnedHead};
 pub use request::{Headers, HttpRequest};
 pub use response::{InvalidHeader, ResponseHead, ZeroResponse};
 pub(crate) use response::{Lines, Pooled};
+pub(crate) use write::{ReasonPhrase, write_lines, write_parts};

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, response};
+use http::{HeaderMap, response};
 
 use super::Shard;
 use super::conn::Conn;
 use crate::driver::Sink;
-use crate::message::{Lines, Pooled, ResponseHead};
+use crate::message::{Pooled, ReasonPhrase, ResponseHead, write_lines, write_parts};
 use crate::pool::write_buf::{Mark, WriteBuf};
 use crate::proto::date::DateCache;
 use crate::proto::h1::{self, BodyLength, RespondError, SendBody, SendMore};
@@ -24,7 +24,7 @@ pub(super) struct ShardSink<'a> {
     date: &'a DateCache,
     maps: &'a mut Vec<HeaderMap>,
     window: usize,
-    reason_phrase: fn(&Extensions) -> Option<&[u8]>,
+    reason_phrase: ReasonPhrase,
     /// Where the response begins in `out`, if it does there.
     begun: &'a mut Option<Mark>,
     /// The response broke its own framing; nothing more can follow it.
@@ -66,39 +66,14 @@ impl ShardSink<'_> {
         parts: response::Parts,
         length: BodyLength,
     ) -> Result<SendBody, RespondError> {
-        let reason = match parts.extensions.is_empty() {
-            true => None,
-            false => (self.reason_phrase)(&parts.extensions),
-        };
         let (h1, date) = (&mut *self.h1, self.date);
-        let responded = h1.respond_with_reason(&parts, reason, length, date, self.out);
+        let responded = write_parts(h1, &parts, length, self.reason_phrase, date, self.out);
         if self.maps.len() < super::MAPS_MAX {
             self.maps.push(parts.headers);
             // Where it lies now: what has just been written is slow to move.
             self.maps.last_mut().map(HeaderMap::clear);
         }
         responded
-    }
-
-    /// What small body there is goes out behind its head at once.
-    #[inline]
-    fn lines_head(&mut self, lines: &Lines, length: BodyLength) -> Result<SendBody, RespondError> {
-        let payload = &lines.payload[..];
-        let length = match payload.is_empty() {
-            true => length,
-            false => BodyLength::Known(payload.len() as u64),
-        };
-        if lines.closes {
-            self.h1.close_after_response();
-        }
-        let (h1, date) = (&mut *self.h1, self.date);
-        let (status, has_date) = (lines.status, lines.has_date);
-        let body = h1.respond_lines(status, &lines.lines, has_date, length, date, self.out)?;
-        if !payload.is_empty() && body != SendBody::Nothing {
-            self.h1.send_slice(payload, self.out);
-            return Ok(SendBody::Nothing);
-        }
-        Ok(body)
     }
 }
 
@@ -108,7 +83,7 @@ impl Sink for ShardSink<'_> {
         *self.begun = Some(self.out.mark());
         let responded = match head {
             ResponseHead::Http(parts) => self.http_head(parts, length),
-            ResponseHead::Lines(lines) => self.lines_head(&lines, length),
+            ResponseHead::Lines(lines) => write_lines(self.h1, &lines, length, self.date, self.out),
         };
         responded
             .map(|body| body != SendBody::Nothing)
@@ -130,7 +105,7 @@ impl Sink for ShardSink<'_> {
             return Ok(());
         }
         *self.begun = Some(self.out.mark());
-        self.lines_head(&lines, BodyLength::Empty).map_err(drop)?;
+        write_lines(self.h1, &lines, BodyLength::Empty, self.date, self.out).map_err(drop)?;
         self.end(None);
         Ok(())
     }
