@@ -45,6 +45,7 @@ pub mod fuzzing;
 #[cfg(feature = "instrument")]
 #[doc(hidden)]
 pub mod instrument;
+mod lent;
 mod message;
 mod overload;
 mod phase;

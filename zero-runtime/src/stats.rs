@@ -1,13 +1,15 @@
 //! What a shard counts, and what a user may read of it.
 //!
-//! Each shard writes its own counters and nobody else does, so counting costs a load and a store.
+//! Each shard writes its own counters and nobody else does, so counting costs a load and a store; but for the
+//! two that are the workers'.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The one table of everything counted: both structs, the snapshot and the names come from it.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
-        /// A shard's counters. Only the shard's own thread may write them; any thread may read.
+        /// A shard's counters. Only the shard's own thread may write them, those of workers' own writes aside; any
+        /// thread may read.
         ///
         /// Aligned to two cache lines, so that no shard's counting slows another's.
         #[derive(Default, Debug)]
@@ -19,7 +21,7 @@ macro_rules! counters {
         impl ShardCounters {
             /// Reads every counter. Each is exact; together they are of slightly different instants.
             pub fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* }
+                Stats { $($name: self.$name.get(),)* }.with_direct()
             }
         }
 
@@ -48,7 +50,14 @@ macro_rules! counters {
                 // The numbers whose sum says nothing.
                 total.inline_poll_ns_max = longest_ns;
                 total.overload_level = worst;
-                total
+                total.with_direct()
+            }
+
+            /// A shard counts what it does itself.
+            fn with_direct(mut self) -> Stats {
+                self.responses += self.direct_replies;
+                self.bytes_out += self.direct_bytes_out;
+                self
             }
         }
     };
@@ -73,6 +82,10 @@ counters! {
     requests,
     /// Response heads written.
     responses,
+    /// Of them, those that a worker wrote itself, because the shard slept.
+    direct_replies,
+    /// Of the bytes the kernel took for sending, those that workers gave it.
+    direct_bytes_out,
     /// Bytes received.
     bytes_in,
     /// Bytes the kernel took for sending.
@@ -206,6 +219,19 @@ impl Counter {
         // and far cheaper than a locked add.
         let count = self.0.load(Ordering::Relaxed);
         self.0.store(count.wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds `n`, where several threads count, and nobody by [`add`](Self::add).
+    #[inline]
+    pub fn add_shared(&self, n: u64) {
+        // Relaxed: as above.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` back of what [`add_shared`](Self::add_shared) has added.
+    #[inline]
+    pub fn subtract_shared(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
     /// Puts a number in place of the present one: for gauges.

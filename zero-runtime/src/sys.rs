@@ -1,5 +1,5 @@
 //! The system calls that neither the standard library nor socket2 wrap: eventfd, affinity, locks on
-//! files, flags of descriptors, options of sockets in general, their end, who a Unix socket's peer is, and how much of what was sent a peer has taken.
+//! files, flags of descriptors, options of sockets in general, their end, sends that never block, who a Unix socket's peer is, and how much of what was sent a peer has taken.
 
 #![allow(unsafe_code)]
 
@@ -78,6 +78,19 @@ impl AsRawFd for EventFd {
 pub(crate) fn shut_down(socket: RawFd) {
     // SAFETY: takes no pointers, and the caller keeps `socket` from being closed and used anew.
     unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
+}
+
+/// Sends as much of `bytes` as the socket takes at once, and raises no signal. The caller sees to it that
+/// `socket` is open and the one that is meant.
+///
+/// # Errors
+/// What the kernel says; `WouldBlock` when it takes nothing now.
+pub(crate) fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the kernel reads `bytes.len()` bytes from where they lie, and they outlive the call; the
+    // caller keeps `socket` from being closed and used anew.
+    let sent = unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Bytes in a TCP socket's send queue that the peer has not acknowledged (SIOCOUTQ).

@@ -11,6 +11,7 @@ mod bodies;
 mod cancellation;
 mod connections;
 mod custom_listeners;
+mod direct;
 mod dispatch;
 mod farewell;
 mod handlers;

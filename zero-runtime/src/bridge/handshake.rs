@@ -1,13 +1,13 @@
-//! Four protocols, each on one atomic word that both sides only read-modify-write, so that
+//! Five protocols, each on one atomic word that both sides only read-modify-write, so that
 //! neither can miss the other. Modelled under loom (`RUSTFLAGS="--cfg zero_loom"`).
 //!
 //! What the models leave out: the queue beside the word is one cell there, and the bell is a
 //! condition variable rather than an eventfd or a task's waker.
 
 #[cfg(zero_loom)]
-use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(zero_loom))]
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 /// What wakes a sleeper.
 pub(crate) trait Bell {
@@ -144,6 +144,60 @@ impl Parking {
     }
 }
 
+const LENT: u8 = 0;
+const IN_USE: u8 = 1;
+const AWAITED: u8 = 2;
+const BACK: u8 = 3;
+
+/// One who lends something once, and one who may use it once: never both at a time. Who lent it and finds
+/// it in use is told when it is back.
+pub(crate) struct Loan(AtomicU8);
+
+impl Loan {
+    /// Something that is lent from the beginning, or never.
+    pub(crate) fn new(is_lent: bool) -> Self {
+        Loan(AtomicU8::new(if is_lent { LENT } else { BACK }))
+    }
+
+    /// Begins to use it, for the one to whom it is lent. Returns false if it has been taken back, or was
+    /// used before.
+    pub(crate) fn take_up(&self) -> bool {
+        // Acquire pairs with whatever handed the borrower its end; the success, with the exchange in
+        // `recall`: one of the two comes first in this word, and the other sees it.
+        let taken = self
+            .0
+            .compare_exchange(LENT, IN_USE, Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Ends the use that [`take_up`](Self::take_up) began. Returns whether the lender must be told.
+    #[must_use]
+    pub(crate) fn give_back(&self) -> bool {
+        // Pairs with the exchanges in `recall`: either that one sees BACK, and with it what was done and
+        // published before, or this sees AWAITED.
+        self.0.swap(BACK, Ordering::AcqRel) == AWAITED
+    }
+
+    /// Takes it back, for the one who lent it. Returns false if it is in use: the lender is told when it
+    /// is back, and asks again.
+    #[inline]
+    pub(crate) fn recall(&self) -> bool {
+        // Pairs with the exchange in `take_up`.
+        let recalled = self
+            .0
+            .compare_exchange(LENT, BACK, Ordering::AcqRel, Ordering::Acquire);
+        match recalled {
+            Ok(_) | Err(BACK) => true,
+            Err(AWAITED) => false,
+            // Pairs with the swap in `give_back`.
+            Err(_in_use) => self
+                .0
+                .compare_exchange(IN_USE, AWAITED, Ordering::AcqRel, Ordering::Acquire)
+                .is_err(),
+        }
+    }
+}
+
 const WAITING: u64 = 1;
 
 /// Bytes one side has taken, so that the other may send more: `taken << 1 | waiting`.
@@ -232,6 +286,29 @@ mod tests {
         assert!(!parking.renew_unless(true));
         assert!(parking.renew_unless(false));
         assert!(parking.park());
+    }
+
+    #[test]
+    fn what_is_lent_is_used_once_or_taken_back() {
+        let loan = Loan::new(true);
+        assert!(loan.take_up());
+        assert!(!loan.take_up());
+        assert!(!loan.recall());
+        assert!(!loan.recall());
+        assert!(loan.give_back());
+        assert!(loan.recall());
+        assert!(!loan.take_up());
+
+        let loan = Loan::new(true);
+        assert!(loan.recall());
+        assert!(!loan.take_up());
+
+        let loan = Loan::new(true);
+        assert!(loan.take_up());
+        assert!(!loan.give_back());
+        assert!(loan.recall());
+
+        assert!(!Loan::new(false).take_up());
     }
 
     #[test]
@@ -397,6 +474,137 @@ mod loom_tests {
             assert_eq!(done.load(Ordering::Relaxed), 1);
             assert!(parking.park());
             waker.join().unwrap();
+        });
+    }
+
+    /// What a shard, its worker and a connection between them share, as `bridge/reply` and `bridge/inbox` do.
+    struct Lending {
+        loan: Loan,
+        wakeup: Wakeup<Remembering>,
+        queued: Flag,
+        /// The connection's key lies in the inbox.
+        key: AtomicU32,
+        /// Locked by whoever uses it, who never waits for it.
+        socket: Mutex<()>,
+        sends: AtomicU32,
+        reply: AtomicU32,
+    }
+
+    impl Lending {
+        fn new() -> Arc<Self> {
+            Arc::new(Lending {
+                loan: Loan::new(true),
+                wakeup: Wakeup::new(Remembering::new()),
+                queued: Flag::new(),
+                key: AtomicU32::new(0),
+                socket: Mutex::new(()),
+                sends: AtomicU32::new(0),
+                reply: AtomicU32::new(0),
+            })
+        }
+
+        fn use_socket(&self) {
+            let _alone = self.socket.try_lock().expect("one uses it at a time");
+            // Where loom may let the other go on.
+            self.sends.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn raise_quietly(&self) -> bool {
+            let is_first = self.queued.raise();
+            if is_first {
+                // Read and written, as in the queue it stands for.
+                self.key.swap(1, Ordering::AcqRel);
+            }
+            is_first
+        }
+
+        fn raise(&self) {
+            if self.raise_quietly() {
+                self.wakeup.wake();
+            }
+        }
+
+        /// As `ReplySender::answer_directly`, or the usual way.
+        fn answer(&self) {
+            let is_taken = self.loan.take_up();
+            if is_taken {
+                self.use_socket();
+            }
+            self.reply.store(1, Ordering::Relaxed);
+            match is_taken {
+                false => self.raise(),
+                true => {
+                    self.raise_quietly();
+                    if self.loan.give_back() {
+                        self.raise();
+                        self.wakeup.wake();
+                    }
+                }
+            }
+        }
+
+        /// The shard's turn: sleeps if its inbox is empty, then looks into it.
+        fn turn(&self) {
+            let is_called = || self.key.load(Ordering::Acquire) == 1;
+            if self.wakeup.prepare_sleep(is_called) {
+                self.wakeup.bell().sleep();
+                self.wakeup.awake();
+            }
+            if self.key.swap(0, Ordering::AcqRel) == 1 {
+                self.queued.lower();
+            }
+        }
+    }
+
+    /// A shard that has something to do on a connection does it when nobody else writes to it, and is told
+    /// when that is; once it has it back it sees what was answered.
+    #[test]
+    fn loom_what_is_lent_is_used_by_one_at_a_time() {
+        loom::model(|| {
+            let lending = Lending::new();
+            let worker = {
+                let lending = lending.clone();
+                thread::spawn(move || lending.answer())
+            };
+            while !lending.loan.recall() {
+                lending.turn();
+            }
+            lending.use_socket();
+            while lending.reply.load(Ordering::Relaxed) == 0 {
+                lending.turn();
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    /// A key that was put in quietly never keeps the connection's next reply from waking the shard.
+    #[test]
+    fn loom_an_answer_nobody_was_told_of_hides_no_later_one() {
+        loom::model(|| {
+            let lending = Lending::new();
+            let first = {
+                let lending = lending.clone();
+                thread::spawn(move || lending.answer())
+            };
+            // The client has its answer, and asks again.
+            while !lending.loan.recall() {
+                lending.turn();
+            }
+            while lending.reply.load(Ordering::Relaxed) == 0 {
+                lending.turn();
+            }
+            let second = {
+                let lending = lending.clone();
+                thread::spawn(move || {
+                    lending.reply.store(2, Ordering::Relaxed);
+                    lending.raise();
+                })
+            };
+            while lending.reply.load(Ordering::Relaxed) != 2 {
+                lending.turn();
+            }
+            first.join().unwrap();
+            second.join().unwrap();
         });
     }
 

@@ -32,6 +32,9 @@ pub(crate) struct Inbox {
     /// How far tasks may get ahead of the shard with a response, whatever they were told before.
     window_bytes: AtomicUsize,
     crowd: Arc<Crowd>,
+    /// Keys put in without a call of the wakeup since the queue was last found empty.
+    #[cfg(test)]
+    quiet: AtomicUsize,
 }
 
 impl Inbox {
@@ -47,7 +50,16 @@ impl Inbox {
             arrivals: Arrivals::new(),
             window_bytes: AtomicUsize::new(usize::MAX),
             crowd,
+            #[cfg(test)]
+            quiet: AtomicUsize::new(0),
         })
+    }
+
+    /// Whether nothing lies here of which its shard was to be woken.
+    #[cfg(test)]
+    pub(crate) fn owes_nothing(&self) -> bool {
+        let quiet = self.quiet.load(Ordering::Relaxed);
+        self.is_empty() || (self.keys.len() <= quiet && !self.places.is_raised())
     }
 
     pub(crate) fn wakeup(&self) -> &Wakeup<Arc<EventFd>> {
@@ -78,7 +90,11 @@ impl Inbox {
     pub(crate) fn pop(&self) -> Option<Key> {
         // Looking takes two loads, popping from an empty queue a fence: nearly every turn finds it empty.
         match self.keys.is_empty() {
-            true => None,
+            true => {
+                #[cfg(test)]
+                self.quiet.store(0, Ordering::Relaxed);
+                None
+            }
             false => self.keys.pop(),
         }
     }
@@ -127,14 +143,31 @@ impl ConnSignal {
 
     /// Makes the shard look at this connection, after what was published before this call.
     pub(crate) fn raise(&self) {
+        if self.queue() {
+            self.inbox.wakeup.wake();
+        }
+    }
+
+    /// The same, but lets a shard sleep on: it looks when it next wakes for whatever reason. Only for who
+    /// knows that nobody raises the signal before the shard has looked, who would then not wake it either.
+    pub(crate) fn raise_quietly(&self) {
+        let _queued = self.queue();
+        #[cfg(test)]
+        self.inbox
+            .quiet
+            .fetch_add(usize::from(_queued), Ordering::Relaxed);
+    }
+
+    /// Puts the key into the inbox; false if it lies there already.
+    fn queue(&self) -> bool {
         if !self.queued.raise() {
-            return;
+            return false;
         }
         if self.inbox.keys.push(self.key).is_err() {
             // Pairs with the loads in `is_empty` and `take_overflow`.
             self.inbox.overflowed.store(true, Ordering::Release);
         }
-        self.inbox.wakeup.wake();
+        true
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {

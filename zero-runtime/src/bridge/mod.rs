@@ -2,8 +2,9 @@
 //!
 //! Knows threads, wakers and queues; knows nothing of sockets, rings or HTTP's syntax.
 //!
-//! * [`handshake`]: the four protocols on one atomic word each, modelled under loom.
+//! * [`handshake`]: the five protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".
+//! * [`lent`]: what a call takes along to answer its client itself.
 //! * [`request_body`], [`reply`]: the two directions of one exchange whose handler runs elsewhere.
 //! * [`arrivals`]: connections on their way from one shard to another.
 //! * [`roster`]: which shards are on duty, and what each says of its time.
@@ -19,6 +20,7 @@ pub(crate) mod baton;
 pub(crate) mod crowd;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
+pub(crate) mod lent;
 pub(crate) mod link;
 pub(crate) mod peers;
 pub(crate) mod place;

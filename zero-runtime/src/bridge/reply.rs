@@ -11,8 +11,9 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::handshake::Credit;
+use super::handshake::{Credit, Loan};
 use super::inbox::{ConnSignal, Inbox};
+use super::lent::{Lent, Outcome, Written};
 use crate::message::ResponseHead;
 use crate::proto::h1::BodyLength;
 
@@ -29,6 +30,8 @@ pub(crate) enum Reply {
     Failed,
     /// The handler or the body panicked.
     Panicked,
+    /// The response has been written to the lent connection, all that there was to say. Comes alone.
+    Written(Box<Written>),
 }
 
 struct Shared {
@@ -38,6 +41,8 @@ struct Shared {
     /// Bytes sent so far.
     sent_bytes: AtomicU64,
     interest: AtomicU8,
+    /// Who may write to the connection: the task while it has this in use, the shard once it is back.
+    loan: Loan,
 }
 
 /// What the shard does with a reply.
@@ -46,8 +51,13 @@ const WANTED: u8 = 0;
 const LET_GO: u8 = 1;
 const CANCELLED: u8 = 2;
 
-/// Makes both ends of a reply that may be `window` bytes ahead of the shard.
-pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, ReplyReceiver) {
+/// Makes both ends of a reply that may be `window` bytes ahead of the shard. What is `lent` stays open until
+/// the receiver has it back, or is dropped.
+pub(crate) fn channel(
+    signal: Arc<ConnSignal>,
+    window: usize,
+    lent: Option<Box<Lent>>,
+) -> (ReplySender, ReplyReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(ITEMS);
     signal.crowd().join();
     let shared = Arc::new(Shared {
@@ -56,17 +66,21 @@ pub(crate) fn channel(signal: Arc<ConnSignal>, window: usize) -> (ReplySender, R
         credit: Credit::new(),
         sent_bytes: AtomicU64::new(0),
         interest: AtomicU8::new(WANTED),
+        loan: Loan::new(lent.is_some()),
     });
+    let is_lent = lent.is_some();
     let sender = ReplySender {
         items: producer,
         window,
         sent_bytes: 0,
         ended: false,
         unannounced: false,
+        lent,
         shared: shared.clone(),
     };
     let receiver = ReplyReceiver {
         items: consumer,
+        is_lent,
         shared,
     };
     (sender, receiver)
@@ -80,7 +94,22 @@ pub(crate) struct ReplySender {
     ended: bool,
     /// Sent since the shard was last told.
     unannounced: bool,
+    /// For an answer past the shard; taken by the first piece that goes to it.
+    lent: Option<Box<Lent>>,
     shared: Arc<Shared>,
+}
+
+/// Ends the use of what is lent, also when the user panics.
+struct InUse<'a>(&'a Shared);
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        if self.0.loan.give_back() {
+            self.0.signal.raise();
+            // The signal may be raised already, without anybody having been woken.
+            self.0.signal.inbox().wakeup().wake();
+        }
+    }
 }
 
 impl ReplySender {
@@ -127,8 +156,9 @@ impl ReplySender {
                 sent_bytes.store(self.sent_bytes, Ordering::Relaxed);
             }
             Reply::End(_) | Reply::Failed | Reply::Panicked => self.ended = true,
-            Reply::Head(..) => {}
+            Reply::Head(..) | Reply::Written(_) => {}
         }
+        self.lent = None;
         if self.is_let_go() {
             return false;
         }
@@ -136,6 +166,51 @@ impl ReplySender {
         debug_assert!(pushed.is_ok(), "a piece is sent only when there is room");
         self.unannounced = true;
         true
+    }
+
+    /// Whether the connection was lent, as far as is known here.
+    pub(crate) fn has_loan(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Lets `write` answer the client, if the shard sleeps and has not taken back what it lent; `None` from
+    /// `write` if it has sent nothing. The shard is woken if there is something for it to do; else it hears
+    /// of the answer when it next wakes. Gives the head back if nobody has been answered.
+    #[allow(clippy::result_large_err, reason = "moved once, and rarely")]
+    pub(crate) fn answer_directly(
+        &mut self,
+        mut head: ResponseHead,
+        write: impl FnOnce(&mut Lent, &ResponseHead) -> Option<(Outcome, u64)>,
+    ) -> Result<(), ResponseHead> {
+        let Some(mut lent) = self.lent.take() else {
+            return Err(head);
+        };
+        let shared = &*self.shared;
+        let is_awake = shared.signal.inbox().wakeup().is_awake();
+        if is_awake || !shared.loan.take_up() {
+            return Err(head);
+        }
+        let in_use = InUse(shared);
+        let Some((outcome, common_ns)) = write(&mut lent, &head) else {
+            return Err(head);
+        };
+        let is_whole = matches!(outcome, Outcome::Whole);
+        let written = Box::new(lent.written(&mut head, outcome, common_ns));
+        self.ended = true;
+        let pushed = self.items.push(Reply::Written(written));
+        debug_assert!(pushed.is_ok(), "nothing was sent before it");
+        if is_whole {
+            // Before it is given back: until it is, the shard begins nothing on this connection of which it
+            // would have to be woken. It looks into its inbox before it sleeps, so it has looked then.
+            shared.signal.raise_quietly();
+        }
+        drop(in_use);
+        if !is_whole {
+            shared.signal.raise();
+        }
+        // Last, for it is the application's, and may take its time or panic.
+        drop(head);
+        Ok(())
     }
 
     /// The inbox of the shard that takes the reply.
@@ -170,10 +245,25 @@ impl Drop for ReplySender {
 /// The shard's end.
 pub(crate) struct ReplyReceiver {
     items: rtrb::Consumer<Reply>,
+    /// The connection is lent along with the call, as far as is known here.
+    is_lent: bool,
     shared: Arc<Shared>,
 }
 
 impl ReplyReceiver {
+    /// Whether somebody else may write to the connection.
+    #[inline]
+    pub(crate) fn is_lent(&self) -> bool {
+        self.is_lent
+    }
+
+    /// Takes the connection back; true once nobody else writes to it any more. If somebody does just now,
+    /// the shard is told when he has done, and asks again.
+    pub(crate) fn recall(&mut self) -> bool {
+        self.is_lent = self.is_lent && !self.shared.loan.recall();
+        !self.is_lent
+    }
+
     /// Hears no more of the reply, but lets its handler run to its end.
     pub(crate) fn let_go(self) {
         // Pairs with the loads in `ReplySender`. Dropping the receiver does not overrule it.
@@ -208,6 +298,11 @@ impl ReplyReceiver {
 
 impl Drop for ReplyReceiver {
     fn drop(&mut self) {
+        // A shard waits for its loans before it closes what is lent. One that comes to its end by a panic
+        // waits here, for one send that does not block.
+        while !self.recall() {
+            std::thread::yield_now();
+        }
         // Pairs with the load in `ReplySender::is_cancelled`.
         // Only this end writes it.
         if self.shared.interest.load(Ordering::Relaxed) == WANTED {

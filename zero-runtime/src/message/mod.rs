@@ -17,4 +17,4 @@ pub use owned::{HttpOwnedRequest, OwnedHead};
 pub use request::{Headers, HttpRequest};
 pub use response::{InvalidHeader, ResponseHead, ZeroResponse};
 pub(crate) use response::{Lines, Pooled};
-pub(crate) use write::{ReasonPhrase, write_lines, write_parts};
+pub(crate) use write::{ReasonPhrase, Whole, fits_one_send, write_lines, write_parts};

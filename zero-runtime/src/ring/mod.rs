@@ -14,6 +14,7 @@ use socket2::{SockAddr, SockRef};
 
 use crate::addr::PeerCred;
 use crate::cpus::CoreTicks;
+use crate::lent::LentSocket;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
 use crate::time::{CoreTimes, Now, process_ns};
@@ -161,6 +162,11 @@ pub trait Ring {
     fn shutdown_write(&mut self, socket: &Self::Socket);
     /// Makes the peer see a reset rather than an orderly end when the socket is closed.
     fn reset_on_close(&mut self, socket: &Self::Socket);
+    /// Lends the socket to somebody who writes to it in this ring's place; `None` where that is not possible.
+    /// Whoever asks sees to it that nothing is sent meanwhile, and that it stays open.
+    fn lend(&self, _socket: &Self::Socket) -> Option<LentSocket> {
+        None
+    }
     /// Gives a socket back. No operation may be in flight on it.
     fn close(&mut self, socket: Self::Socket);
     /// Gives the socket to somebody else. Nothing may be in flight on it.

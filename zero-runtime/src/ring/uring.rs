@@ -29,6 +29,7 @@ use crate::addr::PeerCred;
 use crate::config::Toggle;
 use crate::cpus::{self, CoreTicks};
 use crate::error::Refusal;
+use crate::lent::LentSocket;
 use crate::pool::region::Backing;
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
@@ -699,6 +700,10 @@ impl Ring for Uring {
     fn reset_on_close(&mut self, socket: &OwnedFd) {
         // A socket that cannot be told lingers instead; the peer then sees an orderly end.
         let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
+
+    fn lend(&self, socket: &OwnedFd) -> Option<LentSocket> {
+        Some(LentSocket::Descriptor(socket.as_raw_fd()))
     }
 
     fn close(&mut self, socket: OwnedFd) {

@@ -316,12 +316,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         place: Option<Place<M::Service, X>>,
     ) {
         let window = self.load.windows.response_bytes;
+        let lent = match place {
+            Some(_) => self.lend_response(key),
+            None => None,
+        };
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         self.counters.handlers_detached.add(1);
         let signal = Self::signal(conn, key, &self.inbox);
-        let (sender, receiver) = reply::channel(signal, window);
+        let (sender, receiver) = reply::channel(signal, window, lent);
         conn.exchange = Exchange::Detached(receiver);
         let call = Detached::new(driver, sender);
         match place {

@@ -74,7 +74,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         conn.state = State::Terminating;
-        let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+        let exchange = match Self::end_loan(conn) {
+            true => std::mem::replace(&mut conn.exchange, Exchange::Idle),
+            // Its call is done, and writes just now: as with an operation in flight, it is waited for.
+            false => Exchange::Idle,
+        };
         // Dropping the sender tells the body's reader.
         conn.incoming = Incoming::Nothing;
         // Tells whoever waits for an upgrade that there will be none.
@@ -133,7 +137,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.remove(key) else {
             return;
         };
-        debug_assert!(!conn.is_in_flight());
+        assert!(!conn.is_in_flight());
         self.counters.connections_open.decrement();
         if M::Service::IS_RAW {
             self.note_closed(key, &conn);
@@ -217,6 +221,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         match conn.exchange {
             Exchange::Detached(_) | Exchange::Local(_) if self.limits.half_close => {}
+            // It is being answered at this moment.
+            Exchange::Detached(_) if conn.is_lent() => {}
             // Responses before its own are on their way: they are not taken back.
             Exchange::Detached(_) | Exchange::Local(_)
                 if conn.h1.request_complete() && conn.unsent_bytes() > 0 =>
@@ -247,6 +253,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             self.turn_away_waiting();
         }
         for key in self.conns.keys() {
+            self.settle_loan(key);
             match phase {
                 Phase::Running => {}
                 Phase::Draining => self.drain(key),

@@ -121,6 +121,8 @@ pub(super) enum ReadWait {
     Head,
     /// The first byte of the next request.
     KeepAlive,
+    /// An answer by somebody else, of which nobody tells.
+    Lent,
     /// The peer's end of stream.
     Linger,
     /// Whatever the protocol of a raw shard waits for.
@@ -197,7 +199,6 @@ impl Bulk {
 pub(super) type Making<S> = oneshot::Receiver<Result<S, BoxError>>;
 
 pub(super) struct Conn<K, S: HttpService> {
-    pub(super) socket: K,
     pub(super) state: State,
     /// `None` while `making`.
     pub(super) service: Option<S>,
@@ -253,12 +254,13 @@ pub(super) struct Conn<K, S: HttpService> {
     pub(super) large_head_bytes: u32,
     /// What the shard counts this connection to hold, its send in flight aside.
     pub(super) charged_bytes: usize,
+    // Last, so that it is still open when `exchange` is dropped, which may have lent it.
+    pub(super) socket: K,
 }
 
 impl<K, S: HttpService> Conn<K, S> {
     pub(super) fn new(socket: K) -> Self {
         Conn {
-            socket,
             state: State::Open,
             service: None,
             making: None,
@@ -292,6 +294,7 @@ impl<K, S: HttpService> Conn<K, S> {
             why: None,
             large_head_bytes: 0,
             charged_bytes: 0,
+            socket,
         }
     }
 
@@ -357,9 +360,12 @@ impl<K, S: HttpService> Conn<K, S> {
         self.sending_bytes > 0
     }
 
-    /// Whether an operation of this connection is in flight.
+    /// Whether an operation of this connection is in flight, or somebody else may write to it.
     pub(super) fn is_in_flight(&self) -> bool {
-        self.is_sending() || !matches!(self.recv, Recv::Idle | Recv::Ready) || self.connecting
+        self.is_lent()
+            || self.is_sending()
+            || !matches!(self.recv, Recv::Idle | Recv::Ready)
+            || self.connecting
     }
 
     pub(super) fn deadline_ns(&self) -> u64 {

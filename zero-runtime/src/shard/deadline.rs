@@ -44,6 +44,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             return;
         }
         conn.timer_at_ns = NEVER;
+        self.settle_loan(key);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if conn.is_lent() {
+            // Answered at this moment: in time.
+            return;
+        }
         if conn.write_deadline_ns <= now_ns {
             self.handle_write_check(key);
         } else if conn.request_deadline_ns <= now_ns {
@@ -64,7 +72,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             ReadWait::Handler => return self.note_timeout(key),
             ReadWait::Head => (Overdue::Head { has_begun }, &self.counters.timeouts_head),
             ReadWait::KeepAlive => (Overdue::NextRequest, &self.counters.timeouts_keep_alive),
-            ReadWait::Nothing | ReadWait::Linger => return self.terminate(key),
+            ReadWait::Nothing | ReadWait::Linger | ReadWait::Lent => return self.terminate(key),
         };
         let wait = conn.read_wait;
         let late = overdue.consequence(conn.unsent_bytes(), self.limits.conformance);

@@ -66,6 +66,9 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if !more {
             conn.recv = Recv::Idle;
         }
+        if conn.is_lent() {
+            self.settle_loan(key);
+        }
         match result {
             Ok(Some(lease)) => {
                 self.counters.bytes_in.add(lease.len() as u64);
@@ -89,6 +92,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         conn.recv = Recv::Idle;
         conn.receiving_bytes = 0;
+        if conn.is_lent() {
+            self.settle_loan(key);
+        }
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         if let Incoming::Parked(call) = &conn.incoming
             && matches!(call.body, Collected::Lent)
         {
@@ -202,6 +211,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             }
             Err(error) => {
                 conn.recv = Recv::Idle;
+                self.settle_loan(key);
                 self.handle_recv_error(key, &error);
             }
         }

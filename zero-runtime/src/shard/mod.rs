@@ -14,6 +14,7 @@ mod deadline;
 mod failure;
 mod input;
 mod lend;
+mod loan;
 mod local;
 mod moving;
 mod outbox;

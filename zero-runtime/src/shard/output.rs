@@ -149,6 +149,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn pull_detached(&mut self, key: Key) {
+        let is_ours = |conn| Self::end_loan(conn);
+        if !self.conns.get_mut(key).is_some_and(is_ours) {
+            return;
+        }
         loop {
             let window = self.load.windows.response_bytes;
             let Some(conn) = self.conns.get_mut(key) else {
@@ -168,9 +172,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn handle_reply(&mut self, key: Key, reply: Reply) {
-        if matches!(reply, Reply::Panicked) {
-            return self.handle_panic(key);
-        }
+        let reply = match reply {
+            Reply::Panicked => return self.handle_panic(key),
+            Reply::Written(written) => return self.handle_written(key, *written),
+            reply => reply,
+        };
         let ends = matches!(reply, Reply::End(_));
         let written = self.with_sink(key, |sink| {
             match reply {
@@ -180,7 +186,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                     sink.data(data);
                 }
                 Reply::End(trailers) => sink.end(trailers),
-                Reply::Failed | Reply::Panicked => return Err(()),
+                Reply::Failed | Reply::Panicked | Reply::Written(_) => return Err(()),
             }
             Ok(())
         });
@@ -195,6 +201,11 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     pub(super) fn response_done(&mut self, key: Key) {
         self.counters.responses.add(1);
         let keep_alive = self.deadline_after(self.load.keep_alive_ns);
+        self.response_ended(key, keep_alive);
+    }
+
+    /// The same, of one that has been counted. The next request has until `keep_alive` to begin.
+    pub(super) fn response_ended(&mut self, key: Key, keep_alive: u64) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

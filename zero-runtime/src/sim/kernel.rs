@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use super::lent::Lanes;
 use super::rng::{Rng, Trace};
 use crate::pool::write_buf::WriteBuf;
 use crate::slots::Key;
@@ -179,6 +180,8 @@ pub(super) struct Kernel {
     /// Sockets whose peer has something to see.
     pub(super) touched: Vec<usize>,
     pub(super) trace: Trace,
+    /// Of sockets that workers write to.
+    pub(super) lanes: Lanes,
     /// What the shard has been told of.
     pub(super) accepted: u64,
     pub(super) bytes_in: u64,
@@ -228,6 +231,7 @@ impl Kernel {
             buffers,
             touched: Vec::new(),
             trace: Trace::new(),
+            lanes: Lanes::default(),
             accepted: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -290,6 +294,7 @@ impl Kernel {
 
     /// How many of `bytes` the network takes; `None` when the connection is gone.
     pub(super) fn peer_write(&mut self, sock: usize, bytes: &[u8]) -> Option<usize> {
+        self.take_written();
         let state = &mut self.socks[sock];
         if state.closed || state.broken {
             // The answer is a reset.

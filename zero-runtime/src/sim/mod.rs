@@ -3,6 +3,7 @@
 //!
 //! * [`kernel`], [`accept`], [`ops`], [`ring`]: sockets, their operations and faults; the edge that
 //!   holds a shard to its contract.
+//! * [`lent`]: sockets that workers write to.
 //! * [`script`], [`request`], [`peer`], [`answers`]: clients, and what they may get.
 //! * [`plan`], [`app`], [`body`], [`spawn`]: the application under test, and its tasks.
 //! * [`world`], [`run`]: put them together, move the time, and check what is left at the end.
@@ -17,6 +18,7 @@ mod answers;
 mod app;
 mod body;
 mod kernel;
+mod lent;
 mod ops;
 mod peer;
 mod plan;
@@ -135,7 +137,7 @@ fn simulation_seeds() {
         answered > 1000,
         "the simulation serves hardly anything: {answered} answers"
     );
-    for way in WAYS_OF_GIVING_WAY {
+    for way in WAYS_OF_GIVING_WAY.into_iter().chain(["direct_replies"]) {
         assert!(counts[way] > 0, "no seed has any {way}");
     }
 }

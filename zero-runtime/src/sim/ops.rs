@@ -238,7 +238,7 @@ impl Kernel {
     }
 
     /// The network gives the connection up.
-    fn break_off(&mut self, sock: usize) {
+    pub(super) fn break_off(&mut self, sock: usize) {
         let state = &mut self.socks[sock];
         state.broken = true;
         state.rx_end = Some(End::Reset);

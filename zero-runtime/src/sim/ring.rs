@@ -14,6 +14,7 @@ use super::kernel::{Fact, SimLease};
 use super::spawn::SimSpawn;
 use super::world::World;
 use crate::cpus::CoreTicks;
+use crate::lent::LentSocket;
 use crate::pool::write_buf::WriteBuf;
 use crate::ring::{Completion, ListenerId, Ring, Wait};
 use crate::slots::Key;
@@ -129,6 +130,7 @@ impl SimRing {
     fn submit(&mut self) {
         let mut world = self.world.borrow_mut();
         let kernel = &mut world.kernel;
+        kernel.take_written();
         let now_ns = kernel.now_ns;
         for op in self.staged.drain(..) {
             kernel.trace.say(|| format!("{now_ns} {}", op.describe()));
@@ -374,12 +376,18 @@ impl Ring for SimRing {
             assert!(!slot.sending, "the write side ends after the last send");
         }
         let mut world = self.world.borrow_mut();
+        world.kernel.take_written();
         world.kernel.trace.say(|| format!("{}: shutdown", socket.0));
         world.kernel.shutdown_write(socket.0);
     }
 
     fn reset_on_close(&mut self, socket: &SimSocket) {
         self.world.borrow_mut().kernel.reset_on_close(socket.0);
+    }
+
+    fn lend(&self, socket: &SimSocket) -> Option<LentSocket> {
+        let lent = self.world.borrow().kernel.lend(socket.0);
+        Some(LentSocket::Simulated(Box::new(lent)))
     }
 
     fn close(&mut self, socket: SimSocket) {
@@ -392,6 +400,7 @@ impl Ring for SimRing {
             slot.tenant = None;
         }
         let mut world = self.world.borrow_mut();
+        world.kernel.take_written();
         world.kernel.trace.say(|| format!("{}: close", socket.0));
         world.kernel.close(socket.0);
         drop(world);
@@ -399,6 +408,7 @@ impl Ring for SimRing {
     }
 
     fn part_with(&mut self, socket: &SimSocket) {
+        self.world.borrow_mut().kernel.take_written();
         let key = self.world.borrow_mut().kernel.socks[socket.0].key.take();
         if let Some(slot) = key.and_then(|key| self.tenant(key)) {
             assert!(

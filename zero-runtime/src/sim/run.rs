@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::app::{Place, SimMake, SimService, Tally};
+use super::lent::Meanwhile;
 use super::ring::SimRing;
 use super::rng::Rng;
 use super::script::Talk;
@@ -139,28 +140,36 @@ impl Run {
         }
     }
 
-    fn run_with<W: Waking>(mut self, waking: impl Fn() -> W) -> Report {
+    fn run_with<W: Waking + 'static>(mut self, waking: impl Fn() -> W) -> Report {
         let spawn = self.world.borrow().shared.spawn.clone();
         let shards = std::mem::take(&mut self.shards).into_iter().enumerate();
-        let mut running: Vec<_> = shards
+        let running: Vec<_> = shards
             .map(|(seat, shard)| (seat, shard, waking()))
             .collect();
+        let running = Rc::new(RefCell::new(running));
+        let meanwhile = (running.borrow().len() == 1).then(|| {
+            let running = running.clone();
+            Meanwhile::new(move || step_meanwhile(&running))
+        });
         let mut ended = Vec::new();
-        while !running.is_empty() {
-            let at = match running.len() {
+        loop {
+            let mut all = running.borrow_mut();
+            let at = match all.len() {
+                0 => break,
                 1 => 0,
                 shards => self.order.below(shards as u64) as usize,
             };
-            let (seat, shard, waking) = &mut running[at];
+            let (seat, shard, waking) = &mut all[at];
             let flow = shard.step(waking).expect("a simulated ring never fails");
-            match flow {
-                Flow::Continue => spawn.interleave(),
-                Flow::Ended => {
-                    self.world.borrow_mut().end(*seat);
-                    ended.push(running.remove(at));
-                }
+            if flow == Flow::Ended {
+                self.world.borrow_mut().end(*seat);
+                ended.push(all.remove(at));
+                continue;
             }
+            drop(all);
+            spawn.interleave();
         }
+        drop(meanwhile);
         let Run {
             world,
             links,
@@ -188,6 +197,20 @@ impl Run {
             answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
             stats,
         }
+    }
+}
+
+type Running<W> = RefCell<Vec<(usize, Shard<SimRing, SimMake, SimSpawn>, W)>>;
+
+/// A step of the one shard there is, between two instructions of a worker that writes to one of its
+/// connections; nothing if it is in the middle of one itself.
+fn step_meanwhile<W: Waking>(running: &Running<W>) {
+    let Ok(mut running) = running.try_borrow_mut() else {
+        return;
+    };
+    if let Some((_, shard, waking)) = running.first_mut() {
+        let flow = shard.step(waking).expect("a simulated ring never fails");
+        assert_eq!(flow, Flow::Continue, "it waits for who writes");
     }
 }
 

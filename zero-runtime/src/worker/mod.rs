@@ -24,6 +24,9 @@ use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
 use crate::time::CoreAccount;
 
+mod direct;
+#[cfg(test)]
+mod direct_tests;
 pub(crate) mod parked;
 mod spinner;
 mod turns;
@@ -94,7 +97,10 @@ impl<S: HttpService> Future for Detached<S> {
         if let Some(first) = this.first.take() {
             first.hand_on(this.reply);
         }
-        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(cx, this.reply)));
+        let polled = catch_unwind(AssertUnwindSafe(|| match this.reply.has_loan() {
+            true => poll_lent(driver.as_mut(), cx, this.reply),
+            false => driver.as_mut().poll(cx, this.reply),
+        }));
         match polled {
             Ok(Poll::Pending) => {
                 this.reply.announce();
@@ -116,6 +122,36 @@ impl<S: HttpService> Future for Detached<S> {
         this.reply.announce();
         Poll::Ready(())
     }
+}
+
+/// Polls a call that may answer its client itself: what it says is kept until it is known whether that is all.
+fn poll_lent<S: HttpService>(
+    mut driver: Pin<&mut Driver<S>>,
+    cx: &mut Context<'_>,
+    reply: &mut ReplySender,
+) -> Poll<Ended> {
+    let mut said = FirstPoll::default();
+    let polled = driver.as_mut().poll(cx, &mut said);
+    match polled {
+        Poll::Ready(Ended::Complete) => {
+            if let Err(said) = direct::answer(reply, said) {
+                said.hand_on_whole(reply);
+            }
+        }
+        // What was said of it is of no use to anybody.
+        Poll::Ready(_) => {}
+        // It has not begun to answer, and waits.
+        Poll::Pending if said.head.is_none() => {}
+        Poll::Pending => {
+            let is_full = said.is_full;
+            said.hand_on(reply);
+            if is_full {
+                // It waits for nothing but room, of which nobody tells it.
+                return driver.poll(cx, reply);
+            }
+        }
+    }
+    polled
 }
 
 impl Sink for ReplySender {
@@ -142,6 +178,8 @@ struct FirstPoll {
     head: Option<(ResponseHead, BodyLength)>,
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    /// There was no room for more.
+    is_full: bool,
 }
 
 impl Sink for FirstPoll {
@@ -151,7 +189,8 @@ impl Sink for FirstPoll {
     }
 
     fn has_room(&mut self) -> bool {
-        self.data.is_none()
+        self.is_full |= self.data.is_some();
+        !self.is_full
     }
 
     fn data(&mut self, data: Bytes) -> bool {
@@ -173,6 +212,13 @@ impl FirstPoll {
         if let Some(data) = self.data {
             reply.send(Reply::Data(data));
         }
+    }
+
+    /// Hands on what a driver that is complete has said.
+    fn hand_on_whole(mut self, reply: &mut ReplySender) {
+        let trailers = self.trailers.take();
+        self.hand_on(reply);
+        reply.send(Reply::End(trailers));
     }
 }
 
@@ -335,6 +381,7 @@ fn answer<S: HttpService, X: Spawn>(
                 head,
                 data,
                 trailers,
+                ..
             } = first;
             let (head, length) = head.expect("a complete response has a head");
             Outcome::Complete(Complete {
@@ -349,7 +396,7 @@ fn answer<S: HttpService, X: Spawn>(
             Outcome::Failed
         }
         Ok(Poll::Pending) => {
-            let (sender, receiver) = reply::channel(call.signal, response_window_bytes);
+            let (sender, receiver) = reply::channel(call.signal, response_window_bytes, None);
             spawn.spawn(Detached::after(first, driver, sender));
             Outcome::Detached(receiver)
         }

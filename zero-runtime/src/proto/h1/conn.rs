@@ -326,6 +326,38 @@ impl Conn {
         }
     }
 
+    // Who speaks.
+
+    /// Whether the present response may be written by another machine, [`lent`](Self::lent) for that: the
+    /// request has come as a whole, nothing of its response is written, and the connection goes on behind
+    /// it and remains HTTP's.
+    pub fn may_be_lent(&self) -> bool {
+        self.request_complete()
+            && self.is_response_due()
+            && self.keep_alive
+            && !self.is_half_closed
+            && !self.wants_upgrade
+            && self.expectation == Expectation::None
+    }
+
+    /// A machine that writes the present response as this one would; it reads nothing.
+    pub fn lent(&self) -> Conn {
+        debug_assert!(self.may_be_lent());
+        Conn {
+            reading: Reading::Complete,
+            writing: Writing::Due,
+            trailer_names: Vec::new(),
+            ..*self
+        }
+    }
+
+    /// Takes note of a response that a [`lent`](Self::lent) machine has written, all of it.
+    pub fn has_responded(&mut self, lent: &Conn) {
+        debug_assert!(self.is_response_due() && lent.response_complete());
+        self.writing = Writing::Complete;
+        self.keep_alive &= lent.keep_alive;
+    }
+
     // What is known.
 
     /// Whether nothing of a request has come.
