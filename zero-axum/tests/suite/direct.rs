@@ -68,21 +68,48 @@ fn config(mode: Mode) -> Config {
     mode.config().shards(1).workers(1).wakeup(Wakeup::Sleep)
 }
 
+/// Whether a worker may answer at all: not where it has a call from a link.
+fn leaves_calls(mode: Mode) -> bool {
+    !matches!(mode, Mode::IoUringWorkers)
+}
+
 /// Asks until a worker has answered. A machine that is busy may keep the shard awake for a while.
-fn ask_until_answered_directly(server: &Server, client: &mut Client) {
+fn ask_until_answered_directly(server: &Server, client: &mut Client, ask: fn(&mut Client)) {
     let deadline = Instant::now() + PATIENCE;
     let before = server.stats().direct_replies;
     while server.stats().direct_replies == before {
-        assert_eq!(client.get("/waits").text(), "waited");
+        ask(client);
         assert!(Instant::now() < deadline, "{:?}", server.stats());
     }
+}
+
+fn get_waits(client: &mut Client) {
+    assert_eq!(client.get("/waits").text(), "waited");
+}
+
+fn post_echoes(client: &mut Client) {
+    assert_eq!(client.post("/echoes", b"a body").text(), "a body");
+}
+
+fn head_waits(client: &mut Client) {
+    client.send("HEAD /waits HTTP/1.1\r\nhost: a\r\n\r\n");
+    let head = client.head();
+    let length = head.header("content-length");
+    assert_eq!((head.status, length), (200, Some("6")));
+}
+
+fn get_waits_as_of_old(client: &mut Client) {
+    client.send("GET /waits HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+    let response = client.response();
+    assert_eq!(response.header("connection"), Some("keep-alive"));
+    assert_eq!(response.text(), "waited");
 }
 
 fn a_worker_answers_for_a_shard_that_sleeps(mode: Mode) {
     let server = mode.serve_with(config(mode), app());
     let mut client = server.connect();
     for _ in 0..3 {
-        ask_until_answered_directly(&server, &mut client);
+        ask_until_answered_directly(&server, &mut client, get_waits);
         // Of what its shard may not know yet everything is counted.
         let stats = server.stats();
         assert_eq!(stats.requests, stats.responses);
@@ -117,6 +144,12 @@ fn a_shard_that_is_awake_answers_itself(mode: Mode) {
 fn what_a_worker_answers_is_what_the_shard_would(mode: Mode) {
     let server = mode.serve_with(config(mode), app());
     let mut client = server.connect();
+    for ask in [get_waits, post_echoes, head_waits, get_waits_as_of_old] {
+        match leaves_calls(mode) {
+            true => ask_until_answered_directly(&server, &mut client, ask),
+            false => (0..5).for_each(|_| ask(&mut client)),
+        }
+    }
     for round in 0..10 {
         let waited = client.get("/waits");
         let quick = client.get("/quick");
@@ -129,12 +162,7 @@ fn what_a_worker_answers_is_what_the_shard_would(mode: Mode) {
         assert_eq!(names(&waited.head), names(&quick.head));
         let body = format!("round {round}");
         assert_eq!(client.post("/echoes", body.as_bytes()).text(), body);
-        client.send("HEAD /waits HTTP/1.1\r\nhost: a\r\n\r\n");
-        let head = client.head();
-        assert_eq!(
-            (head.status, head.header("content-length")),
-            (200, Some("6"))
-        );
+        head_waits(&mut client);
         assert_eq!(client.get("/large").text().len(), 100_000);
         // The second lies with the shard when the first is answered.
         client
@@ -145,8 +173,6 @@ fn what_a_worker_answers_is_what_the_shard_would(mode: Mode) {
             assert_eq!(client.response().text(), expected);
         }
     }
-    client.send("GET /waits HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
-    assert_eq!(client.response().header("connection"), Some("keep-alive"));
     client.send("GET /closes HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(client.response().text(), "closed");
     client.assert_closed();
@@ -156,13 +182,14 @@ fn what_a_worker_answers_is_what_the_shard_would(mode: Mode) {
     client.assert_closed();
     let stats = server.stats();
     assert_eq!(stats.requests, stats.responses);
+    assert_eq!(stats.direct_replies > 0, leaves_calls(mode));
 }
 
 fn a_connection_answered_by_a_worker_is_closed_when_it_idles(mode: Mode) {
     let config = config(mode).keep_alive_timeout(Duration::from_millis(1_500));
     let server = mode.serve_with(config, app());
     let mut client = server.connect();
-    ask_until_answered_directly(&server, &mut client);
+    ask_until_answered_directly(&server, &mut client, get_waits);
     // Nothing else wakes the shard.
     client.assert_closed();
     assert_eq!(server.stats().timeouts_keep_alive, 1);
@@ -172,7 +199,7 @@ fn a_drain_finds_connections_answered_by_workers(mode: Mode) {
     let server = mode.serve_with(config(mode), app());
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     for client in &mut clients {
-        ask_until_answered_directly(&server, client);
+        ask_until_answered_directly(&server, client, get_waits);
     }
     server.handle.shutdown();
     for client in &mut clients {
@@ -187,6 +214,7 @@ fn a_unix_socket_is_answered_on(mode: Mode) {
     io.http_listen(crate::support::loopback()).unwrap();
     io.http_listen_unix(directory.socket()).unwrap();
     let server = mode.serve_io(io, app());
-    ask_until_answered_directly(&server, &mut Client::connect_unix(directory.socket()));
+    let mut client = Client::connect_unix(directory.socket());
+    ask_until_answered_directly(&server, &mut client, get_waits);
     server.stop();
 }
