@@ -24,6 +24,10 @@ pub trait Simulated: Send {
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// As [`LentSocket::now`].
     fn now(&self) -> WrittenAt;
+    /// As [`LentSocket::is_mistaken`].
+    fn is_mistaken(&mut self) -> bool {
+        false
+    }
 }
 
 /// When something is written.
@@ -45,6 +49,16 @@ impl LentSocket {
             LentSocket::Descriptor(fd) => sys::send_now(*fd, bytes),
             #[cfg(test)]
             LentSocket::Simulated(socket) => socket.send(bytes),
+        }
+    }
+
+    /// Whether who holds this is to take its shard for asleep whatever there is to see, as who looks a moment
+    /// too early or too late does: a simulation has this happen more often.
+    pub fn is_mistaken(&mut self) -> bool {
+        match self {
+            LentSocket::Descriptor(_) => false,
+            #[cfg(test)]
+            LentSocket::Simulated(socket) => socket.is_mistaken(),
         }
     }
 

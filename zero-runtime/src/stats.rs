@@ -82,10 +82,13 @@ counters! {
     requests,
     /// Response heads written.
     responses,
-    /// Of them, those that a worker wrote itself, because the shard slept.
+    /// Of them, those that a worker wrote itself, because the shard slept; what the socket did not take at once,
+    /// the shard sent.
     direct_replies,
     /// Of the bytes the kernel took for sending, those that workers gave it.
     direct_bytes_out,
+    /// Times a shard had something to do on a connection on which a worker was answering, and put it off.
+    loans_awaited,
     /// Bytes received.
     bytes_in,
     /// Bytes the kernel took for sending.
@@ -226,12 +229,6 @@ impl Counter {
     pub fn add_shared(&self, n: u64) {
         // Relaxed: as above.
         self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Takes `n` back of what [`add_shared`](Self::add_shared) has added.
-    #[inline]
-    pub fn subtract_shared(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
     /// Puts a number in place of the present one: for gauges.

@@ -12,6 +12,10 @@ use super::handshake::{Bell, Flag, Wakeup};
 use crate::slots::Key;
 use crate::sys::EventFd;
 
+/// Keys that lie in the inbox of a shard that sleeps before it is told of the next one: what they stand for is
+/// its work when it wakes, ahead of whatever wakes it.
+pub(crate) const UNTOLD_MAX: usize = 8;
+
 impl Bell for Arc<EventFd> {
     fn ring(&self) {
         // Full is as good as written: the shard will wake. Nothing else can fail on our own eventfd.
@@ -64,6 +68,11 @@ impl Inbox {
 
     pub(crate) fn wakeup(&self) -> &Wakeup<Arc<EventFd>> {
         &self.wakeup
+    }
+
+    /// Whether so many keys lie here that its shard is to be told of the next one, even if it sleeps.
+    pub(crate) fn is_owed_enough(&self) -> bool {
+        self.keys.len() >= UNTOLD_MAX
     }
 
     /// The server's handlers that are away from their shards.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::lent::LentSocket;
+use crate::limits::SPARE_BUF_BYTES_MAX;
 use crate::message::{ReasonPhrase, ResponseHead, Whole};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
@@ -26,7 +27,7 @@ pub(crate) struct Lent {
     counters: Arc<ShardCounters>,
 }
 
-/// What became of it.
+/// What became of it. The response is counted, and what of it was sent.
 pub(crate) struct Written {
     /// As it is behind the response.
     pub(crate) machine: h1::Conn,
@@ -38,10 +39,10 @@ pub(crate) struct Written {
 }
 
 pub(crate) enum Outcome {
-    /// All of it was sent, which has been counted.
+    /// All of it was sent.
     Whole,
-    /// So many bytes were sent, and these were not.
-    Part(usize, Box<WriteBuf>),
+    /// These bytes were not.
+    Part(Box<WriteBuf>),
     /// The connection is of no more use.
     Failed(io::ErrorKind),
 }
@@ -52,6 +53,22 @@ pub(crate) struct Desk {
     out: WriteBuf,
     date: DateCache,
     clock: Clock,
+}
+
+impl Desk {
+    /// Makes it ready for the next answer. A buffer that one large head has made large is not kept.
+    pub(crate) fn clear(&mut self) {
+        match self.out.capacity() <= SPARE_BUF_BYTES_MAX {
+            true => self.out.clear(),
+            false => self.out = WriteBuf::default(),
+        }
+    }
+
+    /// Bytes that it keeps room for.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.out.capacity()
+    }
 }
 
 impl Lent {
@@ -69,11 +86,16 @@ impl Lent {
         }
     }
 
+    /// Whether who holds this takes a shard that is awake for one that sleeps.
+    pub(crate) fn is_mistaken(&mut self) -> bool {
+        self.socket.is_mistaken()
+    }
+
     /// Encodes a response and sends what the socket takes at once; `None`, and nothing sent, for one that
-    /// is better left to the shard: it is faulty, or the last of its connection.
+    /// is better left to the shard: it is faulty, or the last of its connection. The desk is clear before.
     pub(crate) fn answer(&mut self, whole: Whole<'_>, desk: &mut Desk) -> Option<(Outcome, u64)> {
         let Desk { out, date, clock } = desk;
-        out.clear();
+        debug_assert!(out.is_empty());
         let now = self.socket.now(clock);
         date.update(now.unix_s);
         let is_written = whole.write(&mut self.machine, self.reason_phrase, date, out);
@@ -81,22 +103,19 @@ impl Lent {
             return None;
         }
         let bytes = out.flat()?;
-        // Before the client can know of it.
+        // Before the client can know of it, and whatever the socket takes: the shard counts it no more.
         self.counters.direct_replies.add_shared(1);
-        let outcome = match self.socket.send(bytes) {
-            Ok(sent) if sent == bytes.len() => {
-                self.counters.direct_bytes_out.add_shared(sent as u64);
-                return Some((Outcome::Whole, now.common_ns));
-            }
-            Ok(sent) => Outcome::Part(sent, rest(&bytes[sent..])),
-            Err(error) => match error.raw_os_error() {
-                // Nothing was sent and nothing is wrong.
-                Some(libc::EAGAIN | libc::EINTR) => Outcome::Part(0, rest(bytes)),
-                _ => Outcome::Failed(error.kind()),
-            },
+        let sent = match self.socket.send(bytes) {
+            Ok(sent) => sent,
+            // Nothing was sent and nothing is wrong.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => 0,
+            Err(error) => return Some((Outcome::Failed(error.kind()), now.common_ns)),
         };
-        // The shard has a part in it, and counts it.
-        self.counters.direct_replies.subtract_shared(1);
+        self.counters.direct_bytes_out.add_shared(sent as u64);
+        let outcome = match &bytes[sent..] {
+            [] => Outcome::Whole,
+            unsent => Outcome::Part(rest(unsent)),
+        };
         Some((outcome, now.common_ns))
     }
 

@@ -173,8 +173,8 @@ impl ReplySender {
         self.lent.is_some()
     }
 
-    /// Lets `write` answer the client, if the shard sleeps and has not taken back what it lent; `None` from
-    /// `write` if it has sent nothing. The shard is woken if there is something for it to do; else it hears
+    /// Lets `write` answer the client, if the shard sleeps, has not taken back what it lent, and has not many
+    /// such answers to hear of already; `None` from `write` if it has sent nothing. The shard is woken if there is something for it to do; else it hears
     /// of the answer when it next wakes. Gives the head back if nobody has been answered.
     #[allow(clippy::result_large_err, reason = "moved once, and rarely")]
     pub(crate) fn answer_directly(
@@ -186,8 +186,9 @@ impl ReplySender {
             return Err(head);
         };
         let shared = &*self.shared;
-        let is_awake = shared.signal.inbox().wakeup().is_awake();
-        if is_awake || !shared.loan.take_up() {
+        let inbox = shared.signal.inbox();
+        let seems_asleep = !inbox.wakeup().is_awake() || lent.is_mistaken();
+        if !seems_asleep || inbox.is_owed_enough() || !shared.loan.take_up() {
             return Err(head);
         }
         let in_use = InUse(shared);

@@ -77,7 +77,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let exchange = match Self::end_loan(conn) {
             true => std::mem::replace(&mut conn.exchange, Exchange::Idle),
             // Its call is done, and writes just now: as with an operation in flight, it is waited for.
-            false => Exchange::Idle,
+            false => {
+                self.counters.loans_awaited.add(1);
+                Exchange::Idle
+            }
         };
         // Dropping the sender tells the body's reader.
         conn.incoming = Incoming::Nothing;
@@ -144,6 +147,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.discharge(conn.charged_bytes);
         self.tell_load();
+        // Before the socket is closed: it may have been lent along.
+        discard(conn.exchange);
         self.ring.close(conn.socket);
         // The application's own destructors: a panic there is the connection's, not the shard's.
         let service = conn.service;

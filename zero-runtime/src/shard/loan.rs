@@ -4,14 +4,17 @@
 //! While a connection is lent its shard writes nothing to it and asks for no send. Whatever else happens to
 //! it, the loan is looked at first ([`Shard::settle_loan`]).
 
+use http::HeaderMap;
+
 use super::conn::{Conn, Incoming, NEVER, ReadWait, State};
 use super::{Exchange, Shard};
 use crate::bridge::lent::{Lent, Outcome, Written};
+use crate::bridge::reply::Reply;
 use crate::lifecycle::Phase;
 use crate::ring::Ring;
 use crate::service::{HttpService, MakeHttpService};
 use crate::slots::Key;
-use crate::worker::Spawn;
+use crate::worker::{Spawn, discard};
 
 impl<K, S: HttpService> Conn<K, S> {
     /// Whether somebody else may write to it, as far as is known here.
@@ -35,11 +38,12 @@ impl<K, S: HttpService> Conn<K, S> {
 
 impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Lends the connection of a call that is left, if whoever completes it may answer. Its shard may hear
-    /// nothing of that: it looks when the connection would be idle for too long.
+    /// nothing of that: it looks when the connection would be idle for too long. It is not lent by a shard that
+    /// will be at its calls for a while, and awake.
     pub(super) fn lend_response(&mut self, key: Key) -> Option<Box<Lent>> {
         let look_at_ns = self.deadline_after(self.load.keep_alive_ns);
         // Who waits for the last response, or for a connection to leave, is to be told of it.
-        if self.phase != Phase::Running || self.moving.are_wanted() {
+        if self.phase != Phase::Running || self.moving.are_wanted() || !self.calls.is_empty() {
             return None;
         }
         let conn = self.conns.get_mut(key)?;
@@ -76,37 +80,55 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         !conn.is_lent()
     }
 
-    /// The response has been written: goes on as if we had done it.
-    pub(super) fn handle_written(&mut self, key: Key, written: Written) {
-        let keep_alive_ns = self.load.keep_alive_ns;
-        let age_ns = self.ring.common_ns().saturating_sub(written.common_ns);
-        if let Some(map) = written.map
+    /// The loan of a connection that was terminated meanwhile has ended: nobody waits for what its call says,
+    /// and if it has answered it is done.
+    #[cold]
+    pub(super) fn abandon_loan(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        match std::mem::replace(&mut conn.exchange, Exchange::Idle) {
+            Exchange::Detached(mut reply) => match reply.next() {
+                Some(Reply::Written(written)) => self.recycle_map(written.map),
+                said => {
+                    discard(said);
+                    self.abandon(Exchange::Detached(reply));
+                }
+            },
+            exchange => self.abandon(exchange),
+        }
+    }
+
+    fn recycle_map(&mut self, map: Option<HeaderMap>) {
+        if let Some(map) = map
             && self.maps.len() < super::MAPS_MAX
         {
             self.maps.push(map);
         }
+    }
+
+    /// The response has been written: goes on as if we had done it.
+    pub(super) fn handle_written(&mut self, key: Key, written: Written) {
+        let keep_alive_ns = self.load.keep_alive_ns;
+        let age_ns = self.ring.common_ns().saturating_sub(written.common_ns);
+        self.recycle_map(written.map);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         conn.h1.has_responded(&written.machine);
-        if conn.state == State::Terminating {
-            conn.exchange = Exchange::Idle;
-            return;
-        }
         match written.outcome {
             Outcome::Whole => {
                 let idle_ns = keep_alive_ns.map(|ns| ns.saturating_sub(age_ns));
                 let deadline_ns = self.deadline_after(idle_ns);
                 self.response_ended(key, deadline_ns);
             }
-            Outcome::Part(sent, rest) => {
-                self.counters.bytes_out.add(sent as u64);
+            Outcome::Part(rest) => {
                 debug_assert!(conn.out.is_none());
                 self.outbox.put(key, conn, rest);
-                self.response_done(key);
+                let deadline_ns = self.deadline_after(keep_alive_ns);
+                self.response_ended(key, deadline_ns);
             }
             Outcome::Failed(kind) => {
-                self.counters.responses.add(1);
                 conn.exchange = Exchange::Idle;
                 self.fail(key, kind);
             }

@@ -149,9 +149,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     }
 
     fn pull_detached(&mut self, key: Key) {
-        let is_ours = |conn| Self::end_loan(conn);
-        if !self.conns.get_mut(key).is_some_and(is_ours) {
+        let Some(conn) = self.conns.get_mut(key) else {
             return;
+        };
+        if !Self::end_loan(conn) {
+            self.counters.loans_awaited.add(1);
+            return;
+        }
+        if conn.state == State::Terminating {
+            return self.abandon_loan(key);
         }
         loop {
             let window = self.load.windows.response_bytes;

@@ -21,6 +21,8 @@ pub(super) struct Lanes(Arc<Mutex<Inner>>);
 struct Inner {
     now_ns: u64,
     writes: Vec<Write>,
+    /// Sockets that are lent.
+    lent: usize,
     /// Workers that are in the middle of a write while the shard goes on.
     writing: usize,
 }
@@ -38,6 +40,11 @@ impl Lanes {
 
     pub(super) fn set_now(&self, now_ns: u64) {
         self.lock().now_ns = now_ns;
+    }
+
+    /// Whether a worker may write to a socket.
+    pub(super) fn are_lent(&self) -> bool {
+        self.lock().lent > 0
     }
 
     /// Whether a worker is in the middle of a write.
@@ -87,6 +94,10 @@ impl Simulated for SimLent {
         sent
     }
 
+    fn is_mistaken(&mut self) -> bool {
+        self.rng.one_in(2)
+    }
+
     fn now(&self) -> WrittenAt {
         let now_ns = self.lanes.lock().now_ns;
         WrittenAt {
@@ -99,7 +110,7 @@ impl Simulated for SimLent {
 impl SimLent {
     /// The worker's core is somebody else's for a moment.
     fn dawdle(&mut self) {
-        let steps = self.rng.pick(&[0, 0, 1, 3, 20]);
+        let steps = self.rng.pick(&[0, 1, 5, 20]);
         let meanwhile = MEANWHILE.with_borrow(Clone::clone);
         if let Some(step) = meanwhile {
             self.lanes.lock().writing += 1;
@@ -140,11 +151,18 @@ impl SimLent {
     }
 }
 
+impl Drop for SimLent {
+    fn drop(&mut self) {
+        self.lanes.lock().lent -= 1;
+    }
+}
+
 impl Kernel {
     pub(super) fn lend(&self, sock: usize) -> SimLent {
         let state = &self.socks[sock];
         assert!(!state.closed && !state.shut, "what is lent is open");
         assert!(state.send.is_none(), "nothing is sent on what is lent");
+        self.lanes.lock().lent += 1;
         SimLent {
             sock,
             lanes: self.lanes.clone(),

@@ -167,7 +167,11 @@ impl Run {
                 continue;
             }
             drop(all);
-            spawn.interleave();
+            let is_late = self.world.borrow_mut().take_late();
+            match is_late {
+                true => _ = spawn.run(2),
+                false => spawn.interleave(),
+            }
         }
         drop(meanwhile);
         let Run {

@@ -112,6 +112,15 @@ impl SimSpawn {
         timer.into_iter().chain(task).min()
     }
 
+    /// Whether a task may be polled now.
+    pub(super) fn has_ready(&self) -> bool {
+        let inner = self.lock();
+        let ready_ns = inner.tasks.values().filter_map(|entry| entry.ready_ns);
+        ready_ns
+            .min()
+            .is_some_and(|ready_ns| ready_ns <= inner.now_ns)
+    }
+
     /// Polls at most `count` ready tasks, in seeded order. Returns how many.
     pub(super) fn run(&self, count: usize) -> usize {
         (0..count).take_while(|_| self.run_one()).count()

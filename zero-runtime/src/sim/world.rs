@@ -20,6 +20,9 @@ use crate::time::CoreTimes;
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
+/// Longest wait of a worker for its core between two steps of the shard's.
+const DAWDLE_NS_MAX: u64 = 100_000_000;
+
 /// The wall clock at an instant of the simulation's.
 pub(super) fn unix_s(now_ns: u64) -> u64 {
     1_800_000_000 + now_ns / SECOND_NS
@@ -29,6 +32,10 @@ pub(super) struct World {
     pub(super) kernel: Kernel,
     pub(super) shared: Shared,
     rng: Rng,
+    /// For what came later than other choices, whose seeds stay what they were.
+    late_rng: Rng,
+    /// Tasks wait for the end of the shard's step, so that it is on its feet when they run.
+    is_late: bool,
     pub(super) peers: Vec<Peer>,
     /// When to call each peer, and that, by peer.
     agenda: BTreeMap<(u64, u64), usize>,
@@ -158,6 +165,8 @@ impl World {
                 .then(|| rng.pick(&[0, 1_000_000, SECOND_NS, 5 * SECOND_NS])),
             drained_at_ns: u64::MAX,
             phase_since_ns: start_ns,
+            late_rng: Rng::new(!rng.clone().next()),
+            is_late: false,
             rng: rng.fork(),
             turns: 0,
             idle_turns: 0,
@@ -183,7 +192,7 @@ impl World {
             let facts = std::mem::take(&mut own.arrived);
             woken |= own.bell.read().expect("an eventfd can be read") > 0;
             let now_ns = self.kernel.now_ns;
-            if !facts.is_empty() || woken || now_ns >= give_up_ns {
+            if !facts.is_empty() || woken || self.is_late || now_ns >= give_up_ns {
                 self.shared.wake_up();
                 break facts;
             }
@@ -199,7 +208,8 @@ impl World {
             let next_ns = sleeps.fold(self.next_ns(), u64::min);
             // Whoever writes does not take for ever.
             let is_written_to = self.kernel.lanes.are_written_to();
-            if is_written_to && (next_ns == u64::MAX || self.rng.one_in(2)) {
+            let is_far = next_ns > now_ns + DAWDLE_NS_MAX;
+            if is_written_to && (is_far || self.late_rng.one_in(2)) {
                 break facts;
             }
             assert!(
@@ -228,6 +238,11 @@ impl World {
         self.deliver();
         let may_others_go_on = self.shared.seats.len() > 1 && self.rng.one_in(16);
         may_others_go_on || !self.shared.seats[seat].arrived.is_empty()
+    }
+
+    /// Whether tasks have been left for the time between two steps.
+    pub(super) fn take_late(&mut self) -> bool {
+        std::mem::take(&mut self.is_late)
     }
 
     /// A shard's loop has ended.
@@ -297,7 +312,11 @@ impl World {
         self.kernel.lanes.set_now(self.kernel.now_ns);
         self.shared.spawn.advance(self.kernel.now_ns);
         let runs = self.rng.size(1, 4);
-        self.shared.spawn.run(runs);
+        let may_be_late = self.kernel.lanes.are_lent() && self.shared.spawn.has_ready();
+        self.is_late = may_be_late && self.late_rng.one_in(2);
+        if !self.is_late {
+            self.shared.spawn.run(runs);
+        }
         self.kernel.take_written();
         self.call_peers();
     }

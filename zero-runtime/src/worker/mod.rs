@@ -25,8 +25,6 @@ use crate::service::HttpService;
 use crate::time::CoreAccount;
 
 mod direct;
-#[cfg(test)]
-mod direct_tests;
 pub(crate) mod parked;
 mod spinner;
 mod turns;

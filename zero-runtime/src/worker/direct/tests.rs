@@ -1,199 +1,28 @@
-//! What a worker answers itself, and what it leaves to the shard: on a socket that does as it is told.
+//! What a worker answers itself, and what it leaves to the shard.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::Response;
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Full};
 
-use super::Detached;
-use crate::body::RequestBody;
-use crate::bridge::crowd::Crowd;
-use crate::bridge::inbox::{ConnSignal, Inbox};
-use crate::bridge::lent::{Lent, Outcome};
-use crate::bridge::reply::{self, Reply, ReplyReceiver};
-use crate::driver::Driver;
-use crate::lent::{LentSocket, Simulated, WrittenAt};
-use crate::proto::h1::{self, H1Limits, HeadTable};
-use crate::service::HttpService;
+use super::DESK;
+use super::story::{Answer, Fate, REQUEST, Story, machine};
+use crate::bridge::inbox::{ConnSignal, UNTOLD_MAX};
+use crate::bridge::lent::Outcome;
+use crate::bridge::reply::Reply;
+use crate::limits::SPARE_BUF_BYTES_MAX;
+use crate::proto::h1;
 use crate::slots::Key;
-use crate::stats::ShardCounters;
-use crate::sys::EventFd;
 
-const UNIX_S: u64 = 784_111_777;
 /// A larger body does not go out in one flat send.
 const DATA_BYTES_MAX: usize = 4096;
-
-type Answer = Response<BoxBody<Bytes, Infallible>>;
-
-/// Answers at its second poll.
-#[derive(Clone)]
-struct Late(Arc<Mutex<Option<Answer>>>);
-
-impl HttpService for Late {
-    type Head = request::Parts;
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _head: request::Parts, _body: RequestBody) -> Self::Future {
-        let answer = self.0.clone();
-        let mut polls = 0;
-        Box::pin(poll_fn(move |_| {
-            polls += 1;
-            match polls {
-                1 => Poll::Pending,
-                _ => Poll::Ready(Ok(answer.lock().unwrap().take().expect("one answer"))),
-            }
-        }))
-    }
-}
-
-/// What the socket does with what it is given.
-#[derive(Clone, Copy)]
-enum Fate {
-    TakesAll,
-    Takes(usize),
-    Errno(i32),
-    Panics,
-}
-
-type Meanwhile = Box<dyn FnOnce() + Send>;
-
-#[derive(Default)]
-struct Peer {
-    seen: Vec<u8>,
-    /// What happens while it is being written to.
-    meanwhile: Option<Meanwhile>,
-}
-
-struct Scripted(Fate, Arc<Mutex<Peer>>);
-
-impl Simulated for Scripted {
-    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut peer = self.1.lock().unwrap();
-        if let Some(meanwhile) = peer.meanwhile.take() {
-            meanwhile();
-        }
-        let count = match self.0 {
-            Fate::TakesAll => bytes.len(),
-            Fate::Takes(count) => count,
-            Fate::Errno(errno) => return Err(io::Error::from_raw_os_error(errno)),
-            Fate::Panics => {
-                drop(peer);
-                std::panic::resume_unwind(Box::new("a simulated panic"))
-            }
-        };
-        peer.seen.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn now(&self) -> WrittenAt {
-        WrittenAt {
-            common_ns: 7,
-            unix_s: UNIX_S,
-        }
-    }
-}
-
-/// A call that was left, and the shard that sleeps behind it.
-struct Story {
-    task: Option<Pin<Box<Detached<Late>>>>,
-    receiver: Arc<Mutex<Option<ReplyReceiver>>>,
-    inbox: Arc<Inbox>,
-    bell: Arc<EventFd>,
-    peer: Arc<Mutex<Peer>>,
-    counters: Arc<ShardCounters>,
-}
-
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-
-fn machine(request: &[u8]) -> h1::Conn {
-    let limits = H1Limits::default();
-    let mut machine = h1::Conn::new();
-    machine.handle_input(&limits, request, &mut HeadTable::new(limits.headers_max));
-    machine
-}
-
-impl Story {
-    fn new(answer: Answer, fate: Fate) -> Story {
-        let bell = Arc::new(EventFd::new().unwrap());
-        let inbox = Inbox::new(1, bell.clone(), Crowd::new(1, 1, 1));
-        let key = Key {
-            index: 0,
-            generation: 0,
-        };
-        let peer = Arc::new(Mutex::new(Peer::default()));
-        let counters = Arc::new(ShardCounters::default());
-        let socket = LentSocket::Simulated(Box::new(Scripted(fate, peer.clone())));
-        let lent = Lent::new(socket, machine(REQUEST).lent(), |_| None, counters.clone());
-        let signal = ConnSignal::new(key, inbox.clone());
-        let (sender, receiver) = reply::channel(signal, 1 << 20, Some(Box::new(lent)));
-        let mut driver = Box::pin(Driver::idle());
-        let (head, ()) = Request::get("/").body(()).unwrap().into_parts();
-        let service = Late(Arc::new(Mutex::new(Some(answer))));
-        let mut cx = Context::from_waker(Waker::noop());
-        let polled = driver.as_mut().start_now(
-            service,
-            &mut Some(head),
-            RequestBody::empty(),
-            &mut cx,
-            &mut super::FirstPoll::default(),
-        );
-        assert!(polled.is_pending());
-        inbox.wakeup().prepare_sleep(|| false);
-        Story {
-            task: Some(Box::pin(Detached::new(driver, sender))),
-            receiver: Arc::new(Mutex::new(Some(receiver))),
-            inbox,
-            bell,
-            peer,
-            counters,
-        }
-    }
-
-    /// Polls the task until it has ended, or waits.
-    fn poll(&mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut task = self.task.take().expect("it has not ended");
-        if task.as_mut().poll(&mut cx).is_pending() {
-            self.task = Some(task);
-        }
-    }
-
-    fn has_rung(&self) -> bool {
-        self.bell.read().unwrap() > 0
-    }
-
-    fn seen(&self) -> Vec<u8> {
-        self.peer.lock().unwrap().seen.clone()
-    }
-
-    fn next(&self) -> Option<Reply> {
-        let mut receiver = self.receiver.lock().unwrap();
-        let receiver = receiver.as_mut().expect("the shard is interested");
-        assert!(receiver.recall(), "nobody writes any more");
-        receiver.next()
-    }
-
-    fn is_left_to_the_shard(&self) {
-        assert_eq!(self.seen(), b"");
-        assert!(matches!(self.next(), Some(Reply::Head(..))));
-        assert_eq!(self.counters.direct_replies.get(), 0);
-    }
-}
 
 fn hello() -> Answer {
     let body = Full::new(Bytes::from_static(b"hello")).boxed();
@@ -208,7 +37,7 @@ const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 5\r\n\
 fn a_sleeping_shard_is_answered_for_and_sleeps_on() {
     let mut story = Story::new(hello(), Fate::TakesAll);
     story.poll();
-    assert!(story.task.is_none());
+    assert!(story.has_ended());
     assert_eq!(story.seen(), HELLO);
     assert!(!story.has_rung());
     assert!(!story.inbox.wakeup().is_awake());
@@ -235,6 +64,29 @@ fn a_shard_that_is_awake_gets_the_reply() {
     story.is_left_to_the_shard();
 }
 
+/// Signals of other connections, of which nobody has told it.
+fn owe(story: &Story, keys: usize) {
+    for index in 1..=keys as u32 {
+        let generation = 0;
+        ConnSignal::new(Key { index, generation }, story.inbox.clone()).raise_quietly();
+    }
+}
+
+#[test]
+fn a_shard_that_is_owed_much_is_woken() {
+    let mut story = Story::new(hello(), Fate::TakesAll);
+    owe(&story, UNTOLD_MAX - 1);
+    story.poll();
+    assert_eq!(story.seen(), HELLO);
+    assert!(!story.has_rung());
+
+    let mut story = Story::new(hello(), Fate::TakesAll);
+    owe(&story, UNTOLD_MAX);
+    story.poll();
+    assert!(story.has_rung());
+    story.is_left_to_the_shard();
+}
+
 #[test]
 fn what_was_taken_back_is_not_written_to() {
     let mut story = Story::new(hello(), Fate::TakesAll);
@@ -255,11 +107,13 @@ fn a_rest_is_the_shards_and_wakes_it() {
         let Some(Reply::Written(written)) = story.next() else {
             panic!("it is told what was written");
         };
-        let Outcome::Part(count, rest) = written.outcome else {
+        let Outcome::Part(rest) = written.outcome else {
             panic!("there is a rest");
         };
-        assert_eq!((count, rest.flat()), (sent, Some(&all[sent..])));
-        assert_eq!(story.counters.direct_replies.get(), 0);
+        assert_eq!(rest.flat(), Some(&all[sent..]));
+        let stats = story.counters.snapshot();
+        assert_eq!((stats.responses, stats.direct_replies), (1, 1));
+        assert_eq!(stats.bytes_out, sent as u64);
     };
     part(Fate::Takes(1), 1);
     part(Fate::Takes(all.len() - 1), all.len() - 1);
@@ -277,6 +131,8 @@ fn a_failure_is_the_shards_and_wakes_it() {
             panic!("it is told what was written");
         };
         assert!(matches!(written.outcome, Outcome::Failed(_)));
+        let stats = story.counters.snapshot();
+        assert_eq!((stats.responses, stats.bytes_out), (1, 0));
     }
 }
 
@@ -303,7 +159,7 @@ fn a_panic_in_the_middle_gives_it_back() {
         assert!(!receiver.lock().unwrap().as_mut().unwrap().recall());
     }));
     story.poll();
-    assert!(story.task.is_none() && story.has_rung());
+    assert!(story.has_ended() && story.has_rung());
     assert!(matches!(story.next(), Some(Reply::Panicked)));
 }
 
@@ -323,7 +179,7 @@ fn what_has_been_sent_stays_sent_whatever_panics_after_it() {
     answer.extensions_mut().insert(PanicsWhenDropped);
     let mut story = Story::new(answer, Fate::TakesAll);
     story.poll();
-    assert!(story.task.is_none() && !story.has_rung());
+    assert!(story.has_ended() && !story.has_rung());
     assert_eq!(story.seen(), HELLO);
     assert!(matches!(story.next(), Some(Reply::Written(_))));
     assert!(story.next().is_none());
@@ -351,6 +207,40 @@ fn a_receiver_is_not_gone_while_somebody_writes() {
     story.poll();
     has_gone.recv().unwrap();
     assert_eq!(story.seen(), HELLO);
+}
+
+/// Another call is answered by the same thread while one is.
+#[test]
+fn whoever_answers_meanwhile_has_a_desk_of_his_own() {
+    let mut story = Story::new(hello(), Fate::TakesAll);
+    story.peer.lock().unwrap().meanwhile = Some(Box::new(|| {
+        let mut other = Story::new(hello(), Fate::TakesAll);
+        other.poll();
+        assert_eq!(other.seen(), HELLO);
+    }));
+    story.poll();
+    assert_eq!(story.seen(), HELLO);
+}
+
+#[test]
+fn a_desk_that_has_grown_is_not_kept_as_it_is() {
+    let capacity = || {
+        let desk = DESK.take().expect("it is put back");
+        let bytes = desk.capacity();
+        DESK.set(Some(desk));
+        bytes
+    };
+    Story::new(hello(), Fate::TakesAll).poll();
+    assert!((HELLO.len()..=SPARE_BUF_BYTES_MAX).contains(&capacity()));
+    let large = "x".repeat(SPARE_BUF_BYTES_MAX + 1);
+    let mut answer = hello();
+    answer
+        .headers_mut()
+        .insert("x-large", large.parse().unwrap());
+    let mut story = Story::new(answer, Fate::TakesAll);
+    story.poll();
+    assert!(story.seen().len() > SPARE_BUF_BYTES_MAX);
+    assert!(capacity() <= SPARE_BUF_BYTES_MAX);
 }
 
 /// So many pieces, and no word of how many before.
@@ -386,7 +276,7 @@ fn only_small_whole_answers_that_keep_the_connection_are_a_workers() {
     for answer in left {
         let mut story = Story::new(answer, Fate::TakesAll);
         story.poll();
-        assert!(story.task.is_none() && story.has_rung());
+        assert!(story.has_ended() && story.has_rung());
         story.is_left_to_the_shard();
     }
     let own = [

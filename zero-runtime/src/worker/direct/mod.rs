@@ -3,7 +3,12 @@
 // What could not be given goes back by value: a box would cost each of them an allocation.
 #![allow(clippy::result_large_err)]
 
-use std::cell::RefCell;
+#[cfg(test)]
+mod story;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
 
 use super::FirstPoll;
 use crate::bridge::lent::Desk;
@@ -11,7 +16,8 @@ use crate::bridge::reply::ReplySender;
 use crate::message::{self, Whole};
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::default();
+    /// Taken by whoever answers, and put back: one that answers meanwhile, or panics, leaves no desk in use.
+    static DESK: Cell<Option<Box<Desk>>> = const { Cell::new(None) };
 }
 
 /// Answers with what a call that is complete has said, if that is small and the shard sleeps. Gives it
@@ -31,7 +37,11 @@ pub(super) fn answer(reply: &mut ReplySender, said: FirstPoll) -> Result<(), Fir
         true => reply.answer_directly(head, |lent, head| {
             let data = data.clone();
             let whole = Whole { head, length, data };
-            DESK.with_borrow_mut(|desk| lent.answer(whole, desk))
+            let mut desk = DESK.take().unwrap_or_default();
+            let answered = lent.answer(whole, &mut desk);
+            desk.clear();
+            DESK.set(Some(desk));
+            answered
         }),
     };
     answered.map_err(|head| FirstPoll {
