@@ -221,7 +221,8 @@ impl Lending {
 
     /// The shard has the connection back: if it was written to, the answer lies here, and nobody has to tell.
     fn look_after_recall(&self) {
-        let was_written_to = self.sends.load(Ordering::Relaxed) > 0;
+        // Read and written, so that it is the latest count, whatever else is seen of its thread.
+        let was_written_to = self.sends.fetch_add(0, Ordering::Relaxed) > 0;
         let reply = self.reply.load(Ordering::Relaxed);
         assert!(
             !was_written_to || reply == 1,
