@@ -509,8 +509,10 @@ impl<'a> Engine<'a> {
     fn fail(&mut self, conn: u32, why: &str) {
         let state = &mut self.conns[conn as usize];
         let exchange = state.awaited.front().map(|awaited| awaited.exchange);
-        let label = exchange.map_or("", |i| self.plan.exchanges[i].label.as_str());
-        self.tally.fail(format!("{label}: {why}"));
+        self.tally.fail(match exchange {
+            Some(i) => format!("{}: {why}", self.plan.exchanges[i].label),
+            None => why.into(),
+        });
         if let Some(socket) = state.socket() {
             // A peer that is gone already needs no word.
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);

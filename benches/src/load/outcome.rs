@@ -1,7 +1,12 @@
 //! What a load showed: counts, and latencies in an HDR histogram.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
+
+use crate::args::Failure;
 
 /// The quantiles that are kept of a run, for curves.
 const CURVE: [f64; 22] = [
@@ -46,7 +51,20 @@ impl Latencies {
             } else {
                 curve.to_vec()
             },
+            histogram: self.packed(),
         }
+    }
+
+    /// The whole histogram as text, about a kilobyte of it.
+    fn packed(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("writing to memory cannot fail");
+        BASE64_STANDARD.encode(bytes)
     }
 }
 
@@ -67,6 +85,26 @@ pub struct LatencySummary {
     pub max_us: f64,
     /// Pairs of quantile (0 to 1) and latency; empty when there are none.
     pub curve_us: Vec<(f64, f64)>,
+    /// All of them, as [`histogram`](Self::histogram) reads it: HdrHistogram's compressed V2 format in base64,
+    /// in nanoseconds. Empty when there are none, and in records from before this was kept.
+    #[serde(default)]
+    pub histogram: String,
+}
+
+impl LatencySummary {
+    /// All the latencies, in nanoseconds to three digits: what the percentiles here were taken from.
+    ///
+    /// # Errors
+    /// When what was kept is no histogram.
+    pub fn histogram(&self) -> Result<Histogram<u64>, Failure> {
+        if self.histogram.is_empty() {
+            return Ok(Latencies::new().0);
+        }
+        let bytes = BASE64_STANDARD.decode(&self.histogram)?;
+        Deserializer::new()
+            .deserialize(&mut &bytes[..])
+            .map_err(|error| format!("latencies that cannot be read: {error:?}").into())
+    }
 }
 
 /// What a load showed.
@@ -103,5 +141,30 @@ impl Outcome {
     /// CPU time the generator took per answer, in microseconds.
     pub fn generator_us(&self) -> f64 {
         self.generator_cpu_seconds * 1e6 / self.answers.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_read_as_it_was_kept() {
+        let mut latencies = Latencies::new();
+        for ns in [900, 1_000, 1_000, 70_000, 5_000_000, u64::MAX] {
+            latencies.record(ns);
+        }
+        let kept = latencies.summary();
+        let read = kept.histogram().expect("just written");
+        assert_eq!(read, latencies.0);
+        assert_eq!(read.len(), 6);
+        assert!(kept.histogram.len() < 200, "{}", kept.histogram);
+        let none = Latencies::new().summary();
+        assert!(none.histogram.is_empty() && none.histogram().expect("none").is_empty());
+        let spoilt = LatencySummary {
+            histogram: "AAAA".into(),
+            ..none
+        };
+        assert!(spoilt.histogram().is_err());
     }
 }
