@@ -271,6 +271,20 @@ mod tests {
         assert_eq!(Ratio::of_pairs(&[0.0], &[1.0]), None);
     }
 
+    /// Welch's method by hand: with L = ln 2 the logarithms are 0, L, 2L and 0, 0, 0, L; their means L and L/4,
+    /// their variances L² and L²/4, so the error's square is L² (1/3 + 1/16), at 2.76 degrees of freedom,
+    /// taken as 2, whose t of 95 % is 4.302653.
+    #[test]
+    fn sessions_are_compared_as_welch_does() {
+        let ratio = Ratio::of_sessions(&[1.0, 2.0, 4.0], &[1.0, 1.0, 1.0, 2.0]).expect("values");
+        let about = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
+        assert!(about(ratio.ratio, 1.681793), "{ratio:?}");
+        assert!(about(ratio.low, 0.257560), "{ratio:?}");
+        assert!(about(ratio.high, 10.981556), "{ratio:?}");
+        assert!(about(ratio.p, 0.355497), "{ratio:?}");
+        assert_eq!(ratio.pairs, 3);
+    }
+
     #[test]
     fn a_clear_difference_is_shown_and_noise_is_not() {
         let b = [1.00, 1.01, 0.99, 1.02, 1.00, 0.98, 1.01, 1.00];

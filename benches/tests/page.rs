@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use zero_bench::compare::figures::Figures;
-use zero_bench::compare::record::Record;
+use zero_bench::compare::record::{Record, Run, SubjectRecord};
 use zero_bench::compare::subject::find_program;
-use zero_bench::page::{self, svg::escape};
+use zero_bench::page::{self, COLOURS, svg::escape};
 
 /// Widths of a phone and of a desk, in CSS pixels.
 const WIDTHS: [u32; 2] = [390, 1280];
@@ -91,6 +91,78 @@ fn the_page_can_be_read_on_a_phone_and_on_a_desk_by_day_and_by_night() {
             assert_eq!(fault, None, "{width} px, {scheme:?}");
         }
     }
+}
+
+/// A report of as many sides as there are colours: each of them is seen.
+#[test]
+fn a_page_of_twelve_sides_draws_every_one() {
+    let Some(browser) = browser() else { return };
+    let mut record = recorded();
+    record.against = None;
+    // Those that serve everything, again and again.
+    for side in record.subjects.len()..COLOURS {
+        let same = side % 2;
+        let label = format!("side {side}");
+        record.subjects.push(SubjectRecord {
+            label,
+            ..record.subjects[same].clone()
+        });
+        for case in &mut record.cases {
+            let again = |of: &mut Vec<Vec<Run>>| of.push(of[same].clone());
+            again(&mut case.closed);
+            case.paced
+                .iter_mut()
+                .for_each(|paced| again(&mut paced.runs));
+            case.counts.push(case.counts[same].clone());
+        }
+    }
+    let page = page::render(&record, &Figures::of(&record));
+    for scheme in [Scheme::Light, Scheme::Dark] {
+        let look = look(&browser, &page, 1280, scheme);
+        assert_eq!(fault(&look, 1280, scheme, COLOURS), None, "{scheme:?}");
+    }
+}
+
+/// No two sides look alike, and none like the ground, to an eye: by the distance of Björn Ottosson's OKLab.
+#[test]
+fn the_colours_of_sides_can_be_told_apart() {
+    for (scheme, ground) in [
+        (Scheme::Light, [255, 255, 255]),
+        (Scheme::Dark, [30, 33, 36]),
+    ] {
+        let mut seen = vec![ground];
+        for side in 0..COLOURS {
+            let colour = colour_of(side, scheme);
+            for other in &seen {
+                let apart = oklab(colour)
+                    .iter()
+                    .zip(oklab(*other))
+                    .map(|(a, b)| (a - b).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
+                assert!(
+                    apart > 0.08,
+                    "{scheme:?}: {colour:?} and {other:?} are {apart:.3} apart"
+                );
+            }
+            seen.push(colour);
+        }
+    }
+}
+
+fn oklab(colour: [u8; 3]) -> [f64; 3] {
+    let [r, g, b] = colour.map(|c| match f64::from(c) / 255.0 {
+        c if c <= 0.04045 => c / 12.92,
+        c => ((c + 0.055) / 1.055).powf(2.4),
+    });
+    let l = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b).cbrt();
+    let m = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b).cbrt();
+    let s = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b).cbrt();
+    [
+        0.2104542553 * l + 0.7936177850 * m - 0.0040720468 * s,
+        1.9779984951 * l - 2.4285922050 * m + 0.4505937099 * s,
+        0.0259040371 * l + 0.7827717662 * m - 0.8086757660 * s,
+    ]
 }
 
 /// The check above can fail.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::against::Against;
+use super::labels::{self, LabelFigures};
 use super::record::{CaseRecord, Paced, Record, Run};
 use crate::stats::{Ratio, Spread, Verdict};
 
@@ -38,6 +40,9 @@ fn latency(run: &Run, us: f64) -> Option<f64> {
 
 /// The metric by which a row is judged as a whole.
 pub const HEADLINE: &str = "cpu_us";
+
+/// The metrics that are shown of runs at fixed rates.
+pub const PACED: [&str; 6] = ["p50_us", "p90_us", "p99_us", "p999_us", "max_us", HEADLINE];
 
 /// Every figure of a run, in the order of tables.
 pub const METRICS: [Metric; 17] = [
@@ -80,7 +85,7 @@ pub const METRICS: [Metric; 17] = [
         per_answer(r.preemptions, r)
     }),
     metric("enters", "enters/req", "", 3, |r| per_answer(r.enters?, r)),
-    metric("resident_mib", "RSS", "MiB", 1, |r| {
+    metric("resident_mib", "memory", "MiB", 1, |r| {
         Some(r.resident_bytes as f64 / f64::from(1 << 20))
     }),
     metric("start_up_ms", "start", "ms", 1, |r| {
@@ -135,6 +140,8 @@ pub struct Figures {
     pub cases: Vec<CaseFigures>,
     /// How many verdicts there are, which decides how certain each must be.
     pub verdicts: usize,
+    /// Beside an earlier record, if it is held against one.
+    pub against: Option<Against>,
 }
 
 /// The figures of one case.
@@ -144,6 +151,8 @@ pub struct CaseFigures {
     pub name: String,
     /// In a closed loop.
     pub closed: Vec<MetricFigures>,
+    /// Of each kind of request of a mix, in a closed loop.
+    pub labels: Vec<LabelFigures>,
     /// At each rate.
     pub paced: Vec<PacedFigures>,
 }
@@ -157,6 +166,16 @@ pub struct PacedFigures {
     pub per_second: f64,
     /// The figures.
     pub metrics: Vec<MetricFigures>,
+    /// Of each kind of request of a mix.
+    pub labels: Vec<LabelFigures>,
+}
+
+impl PacedFigures {
+    /// Those that tables show, in the order of [`PACED`].
+    pub fn shown(&self) -> impl Iterator<Item = &MetricFigures> {
+        let of = |key: &&str| self.metrics.iter().find(|m| m.key == **key);
+        PACED.iter().filter_map(of)
+    }
 }
 
 /// One metric of one case.
@@ -185,6 +204,7 @@ impl Figures {
         Figures {
             cases: cases.collect(),
             verdicts,
+            against: Against::of(record),
         }
     }
 }
@@ -196,10 +216,12 @@ impl CaseFigures {
             per_second: paced.per_second,
             // Latency at a rate is drawn, and not judged: the closed loop's verdicts are enough.
             metrics: figures_of(&paced.runs, usize::MAX),
+            labels: labels::of(&paced.runs),
         };
         CaseFigures {
             name: case.name.clone(),
             closed: figures_of(&case.closed, verdicts),
+            labels: labels::of(&case.closed),
             paced: case.paced.iter().map(paced).collect(),
         }
     }

@@ -3,16 +3,19 @@
 //! Per row every side runs once, then every side again in the opposite order, and so on (A B, B A): each
 //! with a fresh server. Before a row is measured its answers are compared across all sides.
 
+pub mod against;
 pub mod build;
 pub mod counts;
 pub mod expected;
 pub mod figures;
+pub mod labels;
 pub mod measure;
 pub mod options;
 mod progress;
 pub mod record;
 pub mod subject;
 pub mod text;
+mod text_paced;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +35,7 @@ use figures::Figures;
 use measure::v4;
 use options::Options;
 use progress::Progress;
-use record::{CaseRecord, Counts, Paced, Record, Run, Settings, SubjectRecord};
+use record::{CaseRecord, Counts, Earlier, Paced, Record, Run, Settings, SubjectRecord};
 use subject::Subject;
 
 /// Says how a subject is started; with counted allocations or without.
@@ -60,11 +63,16 @@ pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure
         .map(|subject| launcher(subject, false))
         .collect::<Result<_, _>>()?;
     raise_descriptors(DESCRIPTORS)?;
-    let before = options
+    let earlier = options
         .against
         .as_deref()
-        .map(|name| Record::read(&saved(options, name)));
-    let before = before.transpose()?;
+        .map(|name| -> Result<_, Failure> {
+            let mut record = Record::read(&saved(options, name))?;
+            record.against = None;
+            let name = name.to_owned();
+            Ok(Box::new(Earlier { name, record }))
+        });
+    let earlier = earlier.transpose()?;
     let mut session = Session {
         options,
         launcher,
@@ -73,12 +81,10 @@ pub fn compare(options: &Options, launcher: &Launcher<'_>) -> Result<(), Failure
         progress: Progress::new(options),
         failed: Vec::new(),
     };
-    let record = session.record()?;
+    let mut record = session.record()?;
+    record.against = earlier;
     let figures = Figures::of(&record);
     print!("{}", text::report(&record, &figures));
-    if let (Some(name), Some(before)) = (&options.against, &before) {
-        print!("{}", text::against(&record, before, name));
-    }
     write(options, &record, &figures)?;
     if !session.failed.is_empty() {
         let failed = session.failed.join(", ");
@@ -156,6 +162,7 @@ impl Session<'_> {
             subjects,
             cases,
             notes: tools.into_notes(),
+            against: None,
         })
     }
 

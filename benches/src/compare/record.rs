@@ -24,6 +24,18 @@ pub struct Record {
     pub cases: Vec<CaseRecord>,
     /// What could not be measured here, and why.
     pub notes: Vec<String>,
+    /// What it is held against.
+    #[serde(default)]
+    pub against: Option<Box<Earlier>>,
+}
+
+/// A record that was kept before.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Under which name.
+    pub name: String,
+    /// It as a whole, but for what it was held against itself.
+    pub record: Record,
 }
 
 /// How it was measured.
@@ -116,7 +128,8 @@ pub struct Run {
     pub preemptions: u64,
     /// Calls of `io_uring_enter`, where the backend counts them.
     pub enters: Option<u64>,
-    /// Resident memory at the end, in bytes.
+    /// Memory at the end that no file backs (heap, stacks, pools), in bytes: not the RSS, which has the
+    /// program's own pages in it too.
     pub resident_bytes: u64,
     /// From the server's start to the moment it listened, in seconds.
     pub start_up_seconds: f64,
@@ -125,6 +138,15 @@ pub struct Run {
 }
 
 impl Record {
+    /// What to know of the sides' names, where they could mislead.
+    pub fn about_names(&self) -> Option<&'static str> {
+        let is_hyper = |subject: &SubjectRecord| subject.label.starts_with("hyper");
+        self.subjects.iter().any(is_hyper).then_some(
+            "hyper here is axum::serve, which runs on hyper, with TCP_NODELAY; hyper-default is axum::serve \
+             as it comes, and hyper-alone is hyper without axum.",
+        )
+    }
+
     /// Reads a record that was written before.
     ///
     /// # Errors

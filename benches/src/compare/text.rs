@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{CaseFigures, Figures, HEADLINE, METRICS, Metric, MetricFigures};
-use super::record::{CaseRecord, Record, Run};
+use super::against;
+use super::figures::{CaseFigures, Figures, METRICS, Metric, MetricFigures};
+use super::record::{CaseRecord, Record};
+use super::text_paced::{push_labels, push_paced};
 use crate::stats::{PAIRS_MIN, Ratio, Spread, Verdict};
 
 /// Every case's table and the table of verdicts.
@@ -18,59 +20,23 @@ pub fn report(record: &Record, figures: &Figures) -> String {
         record.commit.as_deref().unwrap_or("unknown")
     );
     push_sides(&mut text, record);
+    if let Some(names) = record.about_names() {
+        line(&mut text, format_args!("{names}\n"));
+    }
     for (case, figures) in record.cases.iter().zip(&figures.cases) {
         push_case(&mut text, record, case, figures);
     }
     push_verdicts(&mut text, record, figures);
+    if let Some(against) = &figures.against {
+        against::push(&mut text, record, against);
+    }
     for note in &record.notes {
         line(&mut text, format_args!("- {note}"));
     }
     text
 }
 
-/// The sides of two records that have a name in common, held against each other.
-pub fn against(now: &Record, before: &Record, name: &str) -> String {
-    let mut text = format!(
-        "### now / {name}: ratio [95 % interval], verdict\n\nMeasured in different sessions: what the machine \
-         did meanwhile is part of the difference.\n\n| scenario | side | metric | |\n|---|---|---|---|\n"
-    );
-    let judged = || METRICS.iter().filter(|metric| metric.is_judged);
-    let verdicts = now.cases.len() * now.subjects.len() * judged().count();
-    for case in &now.cases {
-        let Some(old) = before.cases.iter().find(|old| old.name == case.name) else {
-            continue;
-        };
-        for (i, subject) in now.subjects.iter().enumerate() {
-            let Some(j) = before
-                .subjects
-                .iter()
-                .position(|old| old.label == subject.label)
-            else {
-                continue;
-            };
-            for metric in judged() {
-                let values = |runs: &[Run]| -> Vec<f64> {
-                    let good = runs.iter().filter(|run| run.problem.is_none());
-                    good.filter_map(metric.of).collect()
-                };
-                let ratio = Ratio::of_sessions(&values(&case.closed[i]), &values(&old.closed[j]));
-                let Some(ratio) = ratio else { continue };
-                let verdict = word(ratio.verdict(metric.less_is_better, verdicts), &ratio);
-                let cells = format!("{} {verdict}", interval(&ratio));
-                line(
-                    &mut text,
-                    format_args!(
-                        "| {} | {} | {} | {cells} |",
-                        case.name, subject.label, metric.title
-                    ),
-                );
-            }
-        }
-    }
-    text
-}
-
-fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     writeln!(text, "{what}").expect("writing to a String cannot fail");
 }
 
@@ -148,9 +114,10 @@ fn push_case(text: &mut String, record: &Record, case: &CaseRecord, figures: &Ca
     text.push('\n');
     push_counts(text, record, case);
     push_paced(text, record, figures);
+    push_labels(text, record, figures);
 }
 
-fn heading(metric: &Metric) -> String {
+pub(crate) fn heading(metric: &Metric) -> String {
     match metric.unit {
         "" | "1/s" => metric.title.into(),
         unit => format!("{} {unit}", metric.title),
@@ -188,46 +155,6 @@ fn push_counts(text: &mut String, record: &Record, case: &CaseRecord) {
                 cell(counts.instructions, 0)
             ),
         );
-    }
-    text.push('\n');
-}
-
-fn push_paced(text: &mut String, record: &Record, figures: &CaseFigures) {
-    if figures.paced.is_empty() {
-        return;
-    }
-    let shown = ["p50_us", "p90_us", "p99_us", "p999_us", "max_us", HEADLINE];
-    let heads: Vec<_> = shown
-        .iter()
-        .map(|key| heading(super::figures::metric_of(key)))
-        .collect();
-    line(
-        text,
-        format_args!("| fixed rate | side | {} |", heads.join(" | ")),
-    );
-    line(
-        text,
-        format_args!("|---|---|{}", "---|".repeat(shown.len())),
-    );
-    for paced in &figures.paced {
-        for (i, subject) in record.subjects.iter().enumerate() {
-            let of = |key: &&str| paced.metrics.iter().find(|m| m.key == **key);
-            let cells = shown.iter().filter_map(of).map(|m| {
-                let spread = m.spreads.get(i).copied().flatten();
-                self::spread(spread, super::figures::metric_of(&m.key).digits)
-            });
-            let cells: Vec<_> = cells.collect();
-            line(
-                text,
-                format_args!(
-                    "| {:.0} % = {:.0}/s | {} | {} |",
-                    paced.share * 100.0,
-                    paced.per_second,
-                    subject.label,
-                    cells.join(" | ")
-                ),
-            );
-        }
     }
     text.push('\n');
 }

@@ -25,6 +25,8 @@ const SHORT_ANSWER_BYTES: u64 = 2048;
 const SHORTEST_SLEEP_NS: u64 = 200_000;
 /// How long answers are waited for after the end of a fixed rate.
 const GRACE: Duration = Duration::from_secs(1);
+/// Kinds of requests that are told apart, at most.
+const LABELS_MAX: usize = 64;
 /// A wait is ended after this, to look at the time.
 const LOOK_UP: Duration = Duration::from_millis(20);
 
@@ -531,7 +533,7 @@ impl<'a> Engine<'a> {
         let labels = self.plan.exchanges.iter().zip(&tally.latencies);
         let labels = labels.map(|(e, latencies)| (e.label.clone(), latencies.summary()));
         let by_label = match self.plan.exchanges.len() {
-            2..=16 => labels.collect(),
+            2..=LABELS_MAX => labels.collect(),
             _ => Vec::new(),
         };
         Outcome {

@@ -126,7 +126,7 @@ pub struct Outcome {
     pub unanswered: u64,
     /// Latencies of all requests.
     pub latency: LatencySummary,
-    /// Latencies by label, where there is more than one.
+    /// Latencies by label, where there is more than one and not more than 64.
     pub by_label: Vec<(String, LatencySummary)>,
     /// CPU time the generator took while it counted, in seconds.
     pub generator_cpu_seconds: f64,

@@ -37,16 +37,23 @@ pub(super) fn push_latency(page: &mut String, record: &Record) {
                     rate.share * 100.0,
                     short(rate.per_second)
                 );
-                push_curve(page, record, &title, &rate.runs);
+                let attributes = attributes(case, &format!("{:.0}", rate.share * 100.0));
+                push_curve(page, record, &title, &attributes, &rate.runs);
             }
         }
         page.push_str("</div>");
     }
     page.push_str("<p class=\"soft\">In a closed loop, by percentile.</p><div class=\"charts\">");
     for case in &record.cases {
-        push_curve(page, record, &case.name, &case.closed);
+        let attributes = attributes(case, "closed");
+        push_curve(page, record, &case.name, &attributes, &case.closed);
     }
     page.push_str("</div></section>");
+}
+
+fn attributes(case: &CaseRecord, rate: &str) -> String {
+    let name = escape(&case.name);
+    format!("data-case=\"{name}\" data-rate=\"{rate}\"")
 }
 
 fn push_legend(page: &mut String, record: &Record) {
@@ -65,7 +72,14 @@ fn nines(quantile: f64) -> f64 {
     -(1.0 - quantile.min(0.9999)).log10()
 }
 
-fn push_curve(page: &mut String, record: &Record, title: &str, runs: &[Vec<Run>]) {
+/// `attributes` say which case's curve it is, and at what rate.
+fn push_curve(
+    page: &mut String,
+    record: &Record,
+    title: &str,
+    attributes: &str,
+    runs: &[Vec<Run>],
+) {
     let lines: Vec<Line> = record
         .subjects
         .iter()
@@ -103,7 +117,10 @@ fn push_curve(page: &mut String, record: &Record, title: &str, runs: &[Vec<Run>]
     let picture = chart(&x, &y, &lines, &about);
     add(
         page,
-        format_args!("<figure><h3>{}</h3>{picture}</figure>", escape(title)),
+        format_args!(
+            "<figure data-table=\"curve\" {attributes}><h3>{}</h3>{picture}</figure>",
+            escape(title)
+        ),
     );
 }
 
@@ -172,11 +189,11 @@ fn push_by_load(page: &mut String, record: &Record, case: &CaseRecord) {
             .flat_map(|line| line.points.iter().map(|point| point.1)),
     );
     let picture = chart(&x, &y, &lines, &format!("latency by load, {}", case.name));
+    let name = escape(&case.name);
     add(
         page,
         format_args!(
-            "<figure><h3>{}, by load</h3>{picture}<figcaption>p50 solid, p99 dashed</figcaption></figure>",
-            escape(&case.name)
+            "<figure data-table=\"by-load\" data-case=\"{name}\"><h3>{name}, by load</h3>{picture}<figcaption>p50 solid, p99 dashed</figcaption></figure>",
         ),
     );
 }
@@ -197,11 +214,11 @@ pub(super) fn push_cpu(page: &mut String, record: &Record, figures: &Figures) {
         };
         let totals = (0..record.subjects.len()).filter_map(|i| value("cpu_us", i));
         let most = totals.fold(0.0, f64::max);
+        let name = escape(&case.name);
         add(
             page,
             format_args!(
-                "<figure><h3>{}</h3><div class=\"bars\">",
-                escape(&case.name)
+                "<figure data-table=\"cpu\" data-case=\"{name}\"><h3>{name}</h3><div class=\"bars\">",
             ),
         );
         for (i, subject) in record.subjects.iter().enumerate() {
@@ -213,11 +230,11 @@ pub(super) fn push_cpu(page: &mut String, record: &Record, figures: &Figures) {
                 format!("f{} faint", i % COLOURS),
             );
             let bar = stacked_bar(&[(user, &full), (system, &pale)], most);
+            let label = escape(&subject.label);
             add(
                 page,
                 format_args!(
-                    "<span>{}</span>{bar}<span>{user:.2} + {system:.2}</span>",
-                    escape(&subject.label)
+                    "<span>{label}</span>{bar}<span data-key=\"{label}\">{user:.2} + {system:.2}</span>",
                 ),
             );
         }
@@ -262,7 +279,7 @@ pub(super) fn push_memory(page: &mut String, record: &Record) {
             record.subjects[i].program_bytes.map(|n| n as f64)
         }),
     ];
-    page.push_str("<section class=\"memory\"><h2>Memory, start, size</h2><p class=\"soft\">Memory is the server's resident memory over the number of connections; the kernel's own is not in it.</p><div class=\"charts\">");
+    page.push_str("<section class=\"memory\"><h2>Memory, start, size</h2><p class=\"soft\">Memory is the server's (heap, stacks, pools of buffers) over the number of connections; the kernel's own is not in it.</p><div class=\"charts\">");
     for (title, unit, of) in charts {
         let values: Vec<_> = (0..record.subjects.len()).map(|i| of(record, i)).collect();
         let most = values.iter().flatten().copied().fold(0.0, f64::max);
@@ -271,16 +288,18 @@ pub(super) fn push_memory(page: &mut String, record: &Record) {
         }
         add(
             page,
-            format_args!("<figure><h3>{title}</h3><div class=\"bars\">"),
+            format_args!(
+                "<figure data-table=\"memory\" data-case=\"{title}\"><h3>{title}</h3><div class=\"bars\">"
+            ),
         );
         for (i, (subject, value)) in record.subjects.iter().zip(values).enumerate() {
             let Some(value) = value else { continue };
             let bar = stacked_bar(&[(value, &format!("f{}", i % COLOURS))], most);
+            let label = escape(&subject.label);
             add(
                 page,
                 format_args!(
-                    "<span>{}</span>{bar}<span>{}</span>",
-                    escape(&subject.label),
+                    "<span>{label}</span>{bar}<span data-key=\"{label}\">{}</span>",
                     with_unit(value, unit)
                 ),
             );

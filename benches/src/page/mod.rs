@@ -1,18 +1,20 @@
 //! The report as one page: nothing is loaded from elsewhere and no script is needed to read it.
 
+mod against;
 mod charts;
 pub mod svg;
+mod tables;
 
 use std::fmt::Write as _;
 
-use crate::compare::figures::{CaseFigures, Figures, HEADLINE, METRICS, metric_of};
+use crate::compare::figures::{CaseFigures, Figures, HEADLINE, METRICS};
 use crate::compare::record::Record;
-use crate::compare::text::{interval, spread, word};
+use crate::compare::text::{interval, word};
 use crate::stats::{PAIRS_MIN, Verdict};
 use svg::{escape, ratio_bar};
 
 /// Colours that the style sheet has for subjects.
-const COLOURS: usize = 6;
+pub const COLOURS: usize = 12;
 
 /// The page for a record and its figures.
 pub fn render(record: &Record, figures: &Figures) -> String {
@@ -34,10 +36,13 @@ pub fn render(record: &Record, figures: &Figures) -> String {
     for i in 0..record.subjects.len().saturating_sub(1) {
         push_ratios(&mut page, record, figures, i);
     }
+    if let Some(against) = &figures.against {
+        against::push(&mut page, record, against);
+    }
     charts::push_latency(&mut page, record);
     charts::push_cpu(&mut page, record, figures);
     charts::push_memory(&mut page, record);
-    push_tables(&mut page, record, figures);
+    tables::push(&mut page, record, figures);
     push_method(&mut page, record);
     page += "</main></body></html>\n";
     page
@@ -66,6 +71,7 @@ fn push_summary(page: &mut String, record: &Record, figures: &Figures) {
         ),
     );
     add(page, format_args!("<h1>{}</h1>", escape(&title(record))));
+    push_sides(page, record);
     if record.subjects.len() > 1 {
         push_tally(page, record, figures);
     }
@@ -89,6 +95,12 @@ fn push_summary(page: &mut String, record: &Record, figures: &Figures) {
             format_args!("<div><dt>{name}</dt><dd>{}</dd></div>", escape(value)),
         );
     }
+    page.push_str("</dl>");
+}
+
+/// What the sides are: before any figure of them, for their names alone could mislead.
+fn push_sides(page: &mut String, record: &Record) {
+    page.push_str("<ul class=\"sides\">");
     for (i, subject) in record.subjects.iter().enumerate() {
         let (label, about) = (escape(&subject.label), escape(&subject.about));
         let size = subject.program_bytes.map_or(String::new(), |n| {
@@ -97,10 +109,13 @@ fn push_summary(page: &mut String, record: &Record, figures: &Figures) {
         let swatch = swatch(i);
         add(
             page,
-            format_args!("<div><dt>{swatch}{label}</dt><dd>{about}{size}</dd></div>"),
+            format_args!("<li>{swatch}<b>{label}</b> {about}{size}</li>"),
         );
     }
-    page.push_str("</dl>");
+    page.push_str("</ul>");
+    if let Some(names) = record.about_names() {
+        add(page, format_args!("<p class=\"soft\">{names}</p>"));
+    }
 }
 
 /// How many rows are better, worse and neither, by CPU per request.
@@ -115,8 +130,9 @@ fn push_tally(page: &mut String, record: &Record, figures: &Figures) {
         add(
             page,
             format_args!(
-                "<p>CPU time per request, {} against {}:</p><ul class=\"tally\">",
+                "<p>CPU time per request, {} against {}:</p><ul class=\"tally\" data-table=\"tally\" data-side=\"{}\">",
                 escape(&record.subjects[0].label),
+                escape(&other.label),
                 escape(&other.label)
             ),
         );
@@ -133,7 +149,7 @@ fn push_tally(page: &mut String, record: &Record, figures: &Figures) {
             let n = count(verdict);
             add(
                 page,
-                format_args!("<li class=\"{class}\"><b>{n}</b>{words}</li>"),
+                format_args!("<li class=\"{class}\"><b data-key=\"{class}\">{n}</b>{words}</li>"),
             );
         }
         page.push_str("</ul>");
@@ -157,12 +173,12 @@ fn push_ratios(page: &mut String, record: &Record, figures: &Figures, i: usize) 
         ),
     );
     for (case, row) in record.cases.iter().zip(&figures.cases) {
-        push_ratio_row(page, &case.title, row, i);
+        push_ratio_row(page, &case.title, &b, row, i);
     }
     page.push_str("</section>");
 }
 
-fn push_ratio_row(page: &mut String, title: &str, row: &CaseFigures, i: usize) {
+fn push_ratio_row(page: &mut String, title: &str, other: &str, row: &CaseFigures, i: usize) {
     let Some(headline) = row.metric(HEADLINE) else {
         return;
     };
@@ -175,6 +191,7 @@ fn push_ratio_row(page: &mut String, title: &str, row: &CaseFigures, i: usize) {
         .copied()
         .unwrap_or(Verdict::NotShown);
     let class = class_of(Some(verdict));
+    let name = escape(&row.name);
     let about = title.split_once(": ").map_or("", |(_, about)| about);
     let words = word(verdict, ratio).replace("**", "");
     let others = METRICS.iter().filter(|m| m.is_judged && m.key != HEADLINE);
@@ -185,20 +202,19 @@ fn push_ratio_row(page: &mut String, title: &str, row: &CaseFigures, i: usize) {
             let class = class_of(figures.verdicts.get(i).copied());
             let title = metric.title;
             Some(format!(
-                "<span class=\"{class}\">{title} {:.2}</span>",
-                ratio.ratio
+                "<span class=\"{class}\" data-key=\"{}\">{title} {:.2}</span>",
+                metric.key, ratio.ratio
             ))
         })
         .collect();
     add(
         page,
         format_args!(
-            "<div class=\"row\"><div class=\"what\"><b>{}</b><small>{}</small></div><div class=\"bar\">{}</div>\
-         <div class=\"says\"><b data-figure=\"{}/{HEADLINE}\">{}</b> <span class=\"chip {class}\">{words}</span><small>{}</small></div></div>",
-            escape(&row.name),
+            "<div class=\"row\" data-table=\"ratio\" data-case=\"{name}\" data-side=\"{other}\">\
+         <div class=\"what\"><b>{name}</b><small>{}</small></div><div class=\"bar\">{}</div>\
+         <div class=\"says\"><b data-key=\"{HEADLINE}\">{}</b> <span class=\"chip {class}\" data-key=\"verdict\">{words}</span><small>{}</small></div></div>",
             escape(about),
             ratio_bar(ratio.ratio, ratio.low, ratio.high, class),
-            escape(&row.name),
             interval(ratio),
             others.join(" · ")
         ),
@@ -213,81 +229,6 @@ fn class_of(verdict: Option<Verdict>) -> &'static str {
     }
 }
 
-/// Every figure, folded away.
-fn push_tables(page: &mut String, record: &Record, figures: &Figures) {
-    page.push_str("<section class=\"tables\"><h2>Every figure</h2><p class=\"soft\">Median [least–most] over the good runs.</p>");
-    for (case, row) in record.cases.iter().zip(&figures.cases) {
-        add(
-            page,
-            format_args!(
-                "<details><summary>{}</summary><div class=\"wide\"><table><tr><th></th>",
-                escape(&case.title)
-            ),
-        );
-        for metric in &METRICS {
-            add(
-                page,
-                format_args!("<th>{} {}</th>", metric.title, metric.unit),
-            );
-        }
-        page.push_str("</tr>");
-        for (i, subject) in record.subjects.iter().enumerate() {
-            add(
-                page,
-                format_args!("<tr><td>{}{}</td>", swatch(i), escape(&subject.label)),
-            );
-            for figures in &row.closed {
-                let digits = metric_of(&figures.key).digits;
-                let cell = spread(figures.spreads.get(i).copied().flatten(), digits);
-                add(page, format_args!("<td>{cell}</td>"));
-            }
-            page.push_str("</tr>");
-        }
-        page.push_str("</table></div>");
-        push_counts(page, record, case);
-        for (label, why) in &case.left_out {
-            add(
-                page,
-                format_args!(
-                    "<p class=\"soft\">{} is left out: {}</p>",
-                    escape(label),
-                    escape(why)
-                ),
-            );
-        }
-        page.push_str("</details>");
-    }
-    page.push_str("</section>");
-}
-
-fn push_counts(page: &mut String, record: &Record, case: &crate::compare::record::CaseRecord) {
-    if case
-        .counts
-        .iter()
-        .all(|counts| *counts == Default::default())
-    {
-        return;
-    }
-    page.push_str("<div class=\"wide\"><table><tr><th>per request</th><th>allocations</th><th>bytes allocated</th><th>system calls</th><th>instructions</th></tr>");
-    for (subject, counts) in record.subjects.iter().zip(&case.counts) {
-        let cell = |value: Option<f64>, digits: usize| {
-            value.map_or("–".into(), |v| format!("{v:.digits$}"))
-        };
-        add(
-            page,
-            format_args!(
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&subject.label),
-                cell(counts.allocations, 2),
-                cell(counts.allocated_bytes, 0),
-                cell(counts.syscalls, 2),
-                cell(counts.instructions, 0)
-            ),
-        );
-    }
-    page.push_str("</table></div>");
-}
-
 fn push_method(page: &mut String, record: &Record) {
     page.push_str(
         "<section><h2>How to read this</h2><p>Runs of the sides alternate (A B, then B A), each with a fresh \
@@ -296,7 +237,8 @@ fn push_method(page: &mut String, record: &Record) {
          certainty that grows with the number of verdicts in the report. In a closed loop every connection \
          waits for its answer before it asks again, so a slow answer delays the next request; at fixed rates \
          latency counts from the moment a request was due. Before a scenario is measured all sides must give \
-         the same answer, but for Date, Server and Connection.</p>",
+         the same answer, but for Date, Server and Connection. Memory is what of the server no file backs: heap, \
+         stacks, pools of buffers, and not its program's pages, which the RSS has in it, too.</p>",
     );
     for note in &record.notes {
         add(page, format_args!("<p class=\"soft\">{}</p>", escape(note)));
