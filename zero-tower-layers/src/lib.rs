@@ -13,6 +13,7 @@
 //! | `SetRequestIdLayer`, `PropagateRequestIdLayer` | [`ZeroRequestIdLayer`](request_id::ZeroRequestIdLayer) for both, or each alone | `request-id` |
 //! | `NormalizePathLayer` | [`ZeroNormalizePathLayer`](normalize_path::ZeroNormalizePathLayer) | `normalize-path` |
 //! | `SetSensitiveHeadersLayer` | [`ZeroSensitiveHeadersLayer`](sensitive_headers::ZeroSensitiveHeadersLayer) | `sensitive-headers` |
+//! | `ServiceBuilderExt`, `ServiceExt` | [`ServiceBuilderExt`], [`ServiceExt`] | `util` |
 //!
 //! No feature is on by default; `full` is all of them.
 //!
@@ -68,6 +69,11 @@ pub mod request_id;
 pub mod sensitive_headers;
 #[cfg(feature = "trace")]
 pub mod trace;
+#[cfg(feature = "util")]
+mod util;
+
+#[cfg(feature = "util")]
+pub use self::util::{ServiceBuilderExt, ServiceExt};
 
 /// An error of any type, as tower and http-body use it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -9,5 +9,6 @@ mod cors;
 mod normalize_path;
 mod request_id;
 mod sensitive_headers;
+mod shorthand;
 mod support;
 mod trace;
