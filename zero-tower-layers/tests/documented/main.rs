@@ -1,6 +1,10 @@
 //! What tower-http's documentation shows of each layer, said again in our words and with our layers: the names
 //! are exchanged, and nothing else is.
 
+mod checks;
+mod cors;
+mod trace;
+
 use std::convert::Infallible;
 use std::future::ready;
 use std::iter::once;
