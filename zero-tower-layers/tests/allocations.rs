@@ -285,6 +285,13 @@ fn checks_take_nothing() {
         };
         assert_none("custom", ZeroAuthLayer::custom(custom), exchange);
     }
+    // A list in a spelling that nobody uses is left to `mime`: a copy of each item, and of what it is made of.
+    let odd = Exchange {
+        request: vec![("accept", "text/html; q=\"1\", application/json")],
+        ..Exchange::default()
+    };
+    let each = allocations(ZeroAuthLayer::accept("application/json"), &odd);
+    assert!((1.0..=8.0).contains(&each), "{each}");
     let refuse =
         |_: Request<TestBody>| ready(Err::<Request<TestBody>, _>(Response::new(Full::default())));
     assert_none("async", ZeroAsyncAuthLayer::new(refuse), &right);

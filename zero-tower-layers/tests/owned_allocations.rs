@@ -29,6 +29,12 @@ use zero_tower_layers::trace::ZeroTraceLayer;
 const WARM_UP: usize = 300;
 const COUNTED: usize = 500;
 
+/// A hundred thousand bytes of one letter.
+const TEXT: &str = match str::from_utf8(&[b'a'; 100_000]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
 /// One request, and the answer to it.
 #[derive(Clone)]
 struct Exchange {
@@ -269,6 +275,28 @@ fn compression_takes_nothing_where_it_does_nothing() {
     let asked = Exchange::default().with("Accept-Encoding: gzip, deflate, br, zstd");
     assert_none("not asked for", layer.clone(), &Exchange::default());
     assert_none("too small", layer, &asked);
+}
+
+#[test]
+fn compressing_takes_six_however_long_a_body_is() {
+    let short = || ZeroResponse::ok().text(&TEXT[..1000]);
+    let long = || ZeroResponse::ok().text(TEXT);
+    for field in [
+        "Accept-Encoding: gzip",
+        "Accept-Encoding: deflate",
+        "Accept-Encoding: br",
+        "Accept-Encoding: zstd",
+    ] {
+        for answer in [short, long] {
+            let exchange = Exchange {
+                answer,
+                ..Exchange::default().with(field)
+            };
+            // The body becomes a stream and its head `http`'s: a box, a map, and values of their own.
+            let each = allocations(ZeroCompressionLayer::new(), &exchange);
+            assert_eq!(each, 6.0, "{field}");
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Turns away requests that lack a header, before the wrapped service sees them.
 //!
 //! [`ZeroAuthLayer`] takes the place of `tower_http::validate_request::ValidateRequestHeaderLayer`, and
-//! [`ZeroAsyncAuthLayer`] that of `tower_http::auth::AsyncRequireAuthorizationLayer`. The checks that
-//! come with it take nothing from the heap, neither to pass a request nor to turn one away: the answer
-//! is written into the header map the request came with.
+//! [`ZeroAsyncAuthLayer`] that of `tower_http::auth::AsyncRequireAuthorizationLayer`.
+//!
+//! # What it costs
+//!
+//! The checks that come with it take nothing from the heap, neither to pass a request nor to turn one
+//! away: the answer is written into the header map the request came with. One exception: an `accept`
+//! spelt as hardly anybody spells it, with quotes or with spaces where none are wanted, is read by the
+//! `mime` crate, which copies its items.
 //!
 //! Tokens, passwords and required values are compared in constant time: how long it takes tells their
 //! length, and nothing of what they are.

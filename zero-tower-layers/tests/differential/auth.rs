@@ -5,9 +5,10 @@ use std::future::{Ready, ready};
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use proptest::prelude::*;
+use proptest::sample::select;
 use tower_http::auth::AsyncRequireAuthorizationLayer;
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use zero_tower_layers::auth::{ZeroAsyncAuthLayer, ZeroAuthLayer};
+use zero_tower_layers::auth::{ZeroAsyncAuthLayer, ZeroAuth, ZeroAuthLayer};
 
 use crate::support::*;
 
@@ -34,47 +35,54 @@ fn cases() -> impl Strategy<Value = (Head, Script)> {
     (heads, scripts(fields(&[("x-a", &["1"])], 2), short_steps()))
 }
 
-/// Takes the challenge away from an answer, and says what it was.
-fn take_challenge(outcome: &mut Outcome) -> Option<String> {
-    let headers = &mut outcome.observed()?.headers;
-    let at = headers
-        .iter()
-        .position(|(name, ..)| name == "www-authenticate")?;
-    Some(headers.remove(at).1)
+/// Takes the challenges away from answers, and says what they were.
+fn take_challenges(outcome: &mut Outcome) -> Vec<Option<String>> {
+    let take = |observed: &mut Observed| {
+        let mut lines = observed.headers.iter();
+        let at = lines.position(|(name, ..)| name == "www-authenticate")?;
+        Some(observed.headers.remove(at).1)
+    };
+    outcome.observed().map(take).collect()
 }
 
 #[test]
 #[expect(deprecated, reason = "tower-http has no others")]
 fn tokens_and_passwords_are_checked_alike() {
-    check(1000, cases(), |(head, script)| {
-        let theirs = observe(ValidateRequestHeaderLayer::bearer("secret"), &script, &head);
-        let ours = ZeroAuthLayer::bearer("secret");
-        prop_assert_eq!(
-            &observe(ours.clone().without_challenge(), &script, &head),
-            &theirs
-        );
-        // The one difference: RFC 9110 §11.6.1 wants a challenge.
-        let mut with_challenge = observe(ours, &script, &head);
-        let challenge = take_challenge(&mut with_challenge);
-        let is_refused = theirs.answer.as_ref().is_some_and(|answer| {
-            answer
-                .as_ref()
-                .is_ok_and(|r| r.status == StatusCode::UNAUTHORIZED)
-        });
-        prop_assert_eq!(challenge.as_deref(), is_refused.then_some("Bearer"));
-        prop_assert_eq!(with_challenge, theirs);
+    let tokens = select(vec!["secret", "secre", "", "of two words"]);
+    let names = select(vec![
+        ("name", "pass"),
+        ("name", "pass!"),
+        ("", ""),
+        ("n:a", "m"),
+    ]);
+    check(
+        1000,
+        (tokens, names, cases()),
+        |(token, (name, password), (head, script))| {
+            let mut theirs = observe(ValidateRequestHeaderLayer::bearer(token), &script, &head);
+            let ours = ZeroAuthLayer::bearer(token);
+            prop_assert_eq!(
+                &observe(ours.clone().without_challenge(), &script, &head),
+                &theirs
+            );
+            // The one difference: RFC 9110 §11.6.1 wants a challenge.
+            let mut with_challenge = observe(ours, &script, &head);
+            let refused = theirs
+                .observed()
+                .map(|r| r.status == StatusCode::UNAUTHORIZED);
+            let wanted: Vec<_> = refused.map(|r| r.then(|| String::from("Bearer"))).collect();
+            prop_assert_eq!(take_challenges(&mut with_challenge), wanted);
+            prop_assert_eq!(with_challenge, theirs);
 
-        let theirs = observe(
-            ValidateRequestHeaderLayer::basic("name", "pass"),
-            &script,
-            &head,
-        );
-        prop_assert_eq!(
-            observe(ZeroAuthLayer::basic("name", "pass"), &script, &head),
-            theirs
-        );
-        Ok(())
-    });
+            let layer = ValidateRequestHeaderLayer::basic(name, password);
+            let theirs = observe(layer, &script, &head);
+            let layer = ZeroAuthLayer::basic(name, password);
+            prop_assert_eq!(&observe(layer, &script, &head), &theirs);
+            let service = |inner| ZeroAuth::basic(inner, name, password);
+            prop_assert_eq!(&observe_with(service, &script, &head, no_id), &theirs);
+            Ok(())
+        },
+    );
 }
 
 #[test]
@@ -89,14 +97,14 @@ fn a_challenge_can_be_chosen() {
         ready: Ok(()),
         waits: 0,
         answer: Err("not called"),
+        polls_max: usize::MAX,
     };
     let realm = HeaderValue::from_static("Basic realm=\"here\"");
     let layer = ZeroAuthLayer::basic("name", "pass").challenge(realm);
     let mut outcome = observe(layer, &script, &head);
-    assert_eq!(
-        take_challenge(&mut outcome).as_deref(),
-        Some("Basic realm=\\\"here\\\"")
-    );
+    for challenge in take_challenges(&mut outcome) {
+        assert_eq!(challenge.as_deref(), Some("Basic realm=\\\"here\\\""));
+    }
     assert!(outcome.seen.is_empty());
 }
 
@@ -184,7 +192,9 @@ fn accept_is_understood_alike() {
                 .collect();
             let theirs = observe(ValidateRequestHeaderLayer::accept(offer), &script, &head);
             let ours = observe(ZeroAuthLayer::accept(offer), &script, &head);
-            prop_assert_eq!(ours, theirs);
+            prop_assert_eq!(&ours, &theirs);
+            let service = |inner| ZeroAuth::accept(inner, offer);
+            prop_assert_eq!(&observe_with(service, &script, &head, no_id), &theirs);
             Ok(())
         },
     );
@@ -234,9 +244,11 @@ fn checks_of_ones_own_are_called_alike() {
     check(500, cases(), |(head, script)| {
         let theirs = observe(ValidateRequestHeaderLayer::custom(judge), &script, &head);
         prop_assert_eq!(
-            observe(ZeroAuthLayer::custom(judge), &script, &head),
-            theirs
+            &observe(ZeroAuthLayer::custom(judge), &script, &head),
+            &theirs
         );
+        let service = |inner| ZeroAuth::custom(inner, judge);
+        prop_assert_eq!(&observe_with(service, &script, &head, no_id), &theirs);
         let theirs = observe(
             AsyncRequireAuthorizationLayer::new(judge_later),
             &script,
@@ -246,9 +258,10 @@ fn checks_of_ones_own_are_called_alike() {
             &observe(ZeroAsyncAuthLayer::new(judge_later), &script, &head),
             &theirs
         );
+        let theirs = AsyncRequireAuthorizationLayer::new(judge_at_once);
         prop_assert_eq!(
             observe(ZeroAsyncAuthLayer::new(judge_at_once), &script, &head),
-            theirs
+            observe(theirs, &script, &head)
         );
         Ok(())
     });

@@ -1,5 +1,6 @@
 //! A service that answers by script, and an observer who writes down all there is to see.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
 use std::future::Future;
@@ -118,6 +119,8 @@ pub struct Script {
     /// Times its future waits, then what it becomes.
     pub waits: usize,
     pub answer: Result<Answer, &'static str>,
+    /// After so many polls of future and body the caller drops what it has.
+    pub polls_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -168,19 +171,21 @@ fn lines(headers: &HeaderMap) -> Vec<Line> {
 /// What the wrapped service saw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
+    /// Whether this very service said beforehand that it is ready.
+    pub was_ready: bool,
     pub method: Method,
     pub uri: String,
     pub headers: Vec<Line>,
     pub id: Option<String>,
 }
 
-/// What the caller saw.
+/// What the caller saw, of several calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// How `poll_ready` went.
     pub ready: Vec<String>,
     pub seen: Vec<Seen>,
-    pub answer: Option<Result<Observed, String>>,
+    pub answers: Vec<Result<Observed, String>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -195,19 +200,31 @@ pub struct Observed {
 }
 
 impl Outcome {
-    pub fn observed(&mut self) -> Option<&mut Observed> {
-        self.answer.as_mut()?.as_mut().ok()
+    pub fn observed(&mut self) -> impl Iterator<Item = &mut Observed> {
+        self.answers.iter_mut().flatten()
     }
 }
 
 /// Reads the id a layer has put into extensions.
 pub type ReadId = fn(&Extensions) -> Option<String>;
 
-#[derive(Clone)]
 pub struct Scripted {
     script: Script,
     seen: Arc<Mutex<Vec<Seen>>>,
     read_id: ReadId,
+    is_ready: bool,
+}
+
+/// A clone has not been asked whether it is ready.
+impl Clone for Scripted {
+    fn clone(&self) -> Self {
+        Scripted {
+            script: self.script.clone(),
+            seen: Arc::clone(&self.seen),
+            read_id: self.read_id,
+            is_ready: false,
+        }
+    }
 }
 
 impl Service<Request<ScriptBody>> for Scripted {
@@ -221,11 +238,13 @@ impl Service<Request<ScriptBody>> for Scripted {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.is_ready = self.script.ready.is_ok();
         Poll::Ready(self.script.ready.map_err(Into::into))
     }
 
     fn call(&mut self, request: Request<ScriptBody>) -> Self::Future {
         self.seen.lock().unwrap().push(Seen {
+            was_ready: std::mem::take(&mut self.is_ready),
             method: request.method().clone(),
             uri: request.uri().to_string(),
             headers: lines(request.headers()),
@@ -253,7 +272,7 @@ pub fn no_id(_: &Extensions) -> Option<String> {
 pub fn observe<L, B>(layer: L, script: &Script, head: &Head) -> Outcome
 where
     L: Layer<Scripted>,
-    L::Service: Service<Request<ScriptBody>, Response = Response<B>>,
+    L::Service: Service<Request<ScriptBody>, Response = Response<B>> + Clone,
     <L::Service as Service<Request<ScriptBody>>>::Error: Display,
     B: Body,
     B::Error: Display,
@@ -261,6 +280,12 @@ where
     observe_with(|inner| layer.layer(inner), script, head, no_id)
 }
 
+thread_local! {
+    /// What is being done, for those who ask where a panic was.
+    static STAGE: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// Calls a service twice, and a clone of it once.
 pub fn observe_with<S, B>(
     wrap: impl FnOnce(Scripted) -> S,
     script: &Script,
@@ -268,59 +293,92 @@ pub fn observe_with<S, B>(
     read_id: ReadId,
 ) -> Outcome
 where
-    S: Service<Request<ScriptBody>, Response = Response<B>>,
+    S: Service<Request<ScriptBody>, Response = Response<B>> + Clone,
     S::Error: Display,
     B: Body,
     B::Error: Display,
 {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let mut service = wrap(Scripted {
+    let scripted = Scripted {
         script: script.clone(),
         seen: Arc::clone(&seen),
         read_id,
-    });
-    let mut cx = Context::from_waker(Waker::noop());
-
-    let mut ready = Vec::new();
-    let is_ready = loop {
-        match service.poll_ready(&mut cx) {
-            Poll::Pending => ready.push("pending".into()),
-            Poll::Ready(Ok(())) => break true,
-            Poll::Ready(Err(error)) => {
-                ready.push(error.to_string());
-                break false;
-            }
-        }
+        is_ready: false,
     };
-    let answer = is_ready.then(|| {
-        let mut future = pin!(service.call(head.request()));
-        let response = poll_until(|| future.as_mut().poll(&mut cx));
-        response
-            .map(|r| read(r, &mut cx, read_id))
-            .map_err(|e| e.to_string())
-    });
+    STAGE.set("built");
+    let mut service = wrap(scripted);
+    let (mut ready, mut answers) = (Vec::new(), Vec::new());
+    for call in 0..3 {
+        if call == 2 {
+            service = service.clone();
+        }
+        STAGE.set("asked whether it is ready");
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_ready = loop {
+            match service.poll_ready(&mut cx) {
+                Poll::Pending => ready.push("pending".into()),
+                Poll::Ready(Ok(())) => break true,
+                Poll::Ready(Err(error)) => {
+                    ready.push(error.to_string());
+                    break false;
+                }
+            }
+        };
+        STAGE.set("called");
+        if is_ready {
+            answers.push(answer(&mut service, script.polls_max, head, read_id));
+        }
+    }
     let seen = seen.lock().unwrap().clone();
     Outcome {
         ready,
         seen,
-        answer,
+        answers,
     }
 }
 
-fn poll_until<T>(mut poll: impl FnMut() -> Poll<T>) -> T {
+/// What is said of something that was dropped before it was done.
+const DROPPED: &str = "dropped";
+
+fn answer<S, B>(
+    service: &mut S,
+    polls_max: usize,
+    head: &Head,
+    read_id: ReadId,
+) -> Result<Observed, String>
+where
+    S: Service<Request<ScriptBody>, Response = Response<B>>,
+    S::Error: Display,
+    B: Body,
+    B::Error: Display,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut polls_left = polls_max;
+    let mut future = pin!(service.call(head.request()));
+    match poll_until(&mut polls_left, || future.as_mut().poll(&mut cx)) {
+        None => Err(DROPPED.into()),
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(response)) => Ok(read(response, &mut polls_left, read_id)),
+    }
+}
+
+/// Polls until something is ready; nothing if there are no polls left before that.
+fn poll_until<T>(polls_left: &mut usize, mut poll: impl FnMut() -> Poll<T>) -> Option<T> {
     for _ in 0..10_000 {
+        *polls_left = polls_left.checked_sub(1)?;
         if let Poll::Ready(value) = poll() {
-            return value;
+            return Some(value);
         }
     }
     panic!("never ready");
 }
 
-fn read<B>(response: Response<B>, cx: &mut Context<'_>, read_id: ReadId) -> Observed
+fn read<B>(response: Response<B>, polls_left: &mut usize, read_id: ReadId) -> Observed
 where
     B: Body,
     B::Error: Display,
 {
+    let mut cx = Context::from_waker(Waker::noop());
     let (parts, body) = response.into_parts();
     let size_hint = body.size_hint();
     let mut observed = Observed {
@@ -334,7 +392,11 @@ where
     };
     let mut body = pin!(body);
     while !body.is_end_stream() {
-        match poll_until(|| body.as_mut().poll_frame(cx)) {
+        let Some(frame) = poll_until(polls_left, || body.as_mut().poll_frame(&mut cx)) else {
+            observed.error = Some(DROPPED.into());
+            break;
+        };
+        match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(mut data) => observed.data.extend(data.copy_to_bytes(data.remaining())),
                 Err(frame) => {
@@ -352,14 +414,14 @@ where
     observed
 }
 
-/// Whether both did the same, or both panicked.
+/// Whether both did the same, or both panicked, and at the same step.
 pub fn both<T: PartialEq + Debug>(
     theirs: impl FnOnce() -> T,
     ours: impl FnOnce() -> T,
 ) -> Result<(), TestCaseError> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    let theirs = catch_unwind(AssertUnwindSafe(theirs)).map_err(drop);
-    let ours = catch_unwind(AssertUnwindSafe(ours)).map_err(drop);
+    let theirs = catch_unwind(AssertUnwindSafe(theirs)).map_err(|_| STAGE.get());
+    let ours = catch_unwind(AssertUnwindSafe(ours)).map_err(|_| STAGE.get());
     prop_assert_eq!(theirs, ours);
     Ok(())
 }
@@ -446,10 +508,14 @@ pub fn scripts(
         });
     let answer = prop_oneof![9 => answer.prop_map(Ok), 1 => Just(Err("the service broke"))];
     let ready = prop_oneof![15 => Just(Ok(())), 1 => Just(Err("never ready"))];
-    (0..3_usize, ready, 0..3_usize, answer).prop_map(|(unready, ready, waits, answer)| Script {
-        unready,
-        ready,
-        waits,
-        answer,
-    })
+    let polls_max = prop_oneof![8 => Just(usize::MAX), 1 => 0..6_usize];
+    (0..3_usize, ready, 0..3_usize, answer, polls_max).prop_map(
+        |(unready, ready, waits, answer, polls_max)| Script {
+            unready,
+            ready,
+            waits,
+            answer,
+            polls_max,
+        },
+    )
 }

@@ -48,7 +48,8 @@ struct Recorder {
 
 #[derive(Default)]
 struct State {
-    spans: u64,
+    /// How many hold each span, from the first.
+    holders: Vec<usize>,
     entered: Vec<u64>,
 }
 
@@ -99,8 +100,8 @@ impl Subscriber for Recorder {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let id = {
             let mut state = self.state.lock().unwrap();
-            state.spans += 1;
-            state.spans
+            state.holders.push(1);
+            state.holders.len() as u64
         };
         let mut fields = Fields::default();
         span.record(&mut fields);
@@ -123,6 +124,25 @@ impl Subscriber for Recorder {
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn clone_span(&self, id: &Id) -> Id {
+        self.state.lock().unwrap().holders[id.into_u64() as usize - 1] += 1;
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        let id = id.into_u64();
+        let left = {
+            let mut state = self.state.lock().unwrap();
+            let holders = &mut state.holders[id as usize - 1];
+            *holders -= 1;
+            *holders
+        };
+        if left == 0 {
+            self.write(format!("close {id}"));
+        }
+        left == 0
+    }
 
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();

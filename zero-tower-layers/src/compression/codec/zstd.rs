@@ -51,3 +51,29 @@ impl Zstd {
         self.0.reinit()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The window that a frame asks of its reader, as a power of two: RFC 8878 §3.1.1.1.2.
+    fn window_log(frame: &[u8]) -> u32 {
+        assert_eq!(frame[..4], [0x28, 0xb5, 0x2f, 0xfd]);
+        let is_single_segment = frame[4] & 0x20 != 0;
+        assert!(!is_single_segment, "it would have no window of its own");
+        10 + u32::from(frame[5] >> 3)
+    }
+
+    #[test]
+    fn no_level_asks_for_more_than_8_mib_of_window() {
+        // The library's own is 2 MiB at 5, and 32 MiB at 20.
+        for (level, log) in [(5, 21), (20, 23)] {
+            let mut encoder = Zstd::new(CompressionLevel::Precise(level));
+            let mut frame = [0; 256];
+            let begun = encoder.run(Verb::Encode, b"text", &mut frame).unwrap();
+            let rest = &mut frame[begun.written..];
+            assert!(encoder.run(Verb::Finish, b"", rest).unwrap().is_done);
+            assert_eq!(window_log(&frame), log, "level {level}");
+        }
+    }
+}
