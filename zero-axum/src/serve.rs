@@ -47,6 +47,25 @@ use crate::make::{MakeForStream, MakePerConnection, Maker, SameForAll};
 /// server.wait()
 /// # }
 /// ```
+///
+/// Layers may lie around the `Router` rather than in it: any service of requests is served, whatever its
+/// responses' bodies. That is cheaper, for `Router::layer` boxes the routed service once more for every call, two or
+/// three blocks a layer, and the body again where the layer changes its type, while a `ServiceBuilder` makes one
+/// type of it all. And only there does a layer that changes the path have a say in routing.
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// use axum::{Router, routing::get};
+/// use tower::ServiceBuilder;
+/// use tower::limit::ConcurrencyLimitLayer;
+///
+/// let router = Router::new().route("/", get(|| async { "hello" }));
+/// // In place of `router.layer(ConcurrencyLimitLayer::new(512))`:
+/// let app = ServiceBuilder::new()
+///     .layer(ConcurrencyLimitLayer::new(512))
+///     .service(router);
+/// zero_axum::serve(std::net::TcpListener::bind("127.0.0.1:0")?, app)?.wait()
+/// # }
+/// ```
 pub fn serve<I, A, Marker>(io: I, app: A) -> io::Result<ShutdownHandle>
 where
     I: IntoIo,
