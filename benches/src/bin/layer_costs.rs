@@ -163,6 +163,11 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
             ZeroTraceLayer::new_for_http()
         ),
         row!(
+            "trace, nor failures told",
+            TraceLayer::new_for_http().on_failure(()),
+            ZeroTraceLayer::new_for_http().on_failure(())
+        ),
+        row!(
             "compression, too small",
             CompressionLayer::new(),
             ZeroCompressionLayer::new()

@@ -21,7 +21,10 @@
 //! `is_enabled` whether a call would have any effect; where none would, the clock is not read. The
 //! default hooks compare their level with the subscribers', `()` says no, closures say yes: so with
 //! spans filtered out, as by `RUST_LOG=info`, the default layer reads the clock once per request, for
-//! the sake of a failure it might have to report.
+//! the sake of a failure it might have to report: its event has the time since the request came, and when
+//! it fails is too late to begin. That is two fifths of what the layer costs then, some 85 ns all in all;
+//! `on_failure(())` saves it, and the events of failures. The rest is a body and a future of its own,
+//! which a request is moved into.
 //!
 //! # Examples
 //! ```
