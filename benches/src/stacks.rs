@@ -31,7 +31,7 @@ enum From {
 }
 
 /// The layers that can be had alone.
-const LAYERS: [&str; 7] = [
+pub const LAYERS: [&str; 7] = [
     "auth",
     "compression",
     "cors",

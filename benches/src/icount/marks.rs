@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{free_address, require_valgrind, total, under_callgrind};
 use crate::args::Failure;
-use crate::case::Case;
+use crate::case::{Case, RequestTemplate};
 use crate::child::{Guard, Launch, ServerProcess};
 use crate::client::Client;
 use crate::ops::Op;
@@ -59,14 +59,20 @@ pub fn between_marks(case: &Case, launch: &Launch) -> Result<f64, Failure> {
     let mut client = Client::connect(addr)?;
     let at_once = case.pipeline.max(1);
     let request = case.requests[0].bytes("127.0.0.1").repeat(at_once);
-    let marking = format!("GET {MARK_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    // With the fields of the case: its token, without which a layer would let no mark be made.
+    let marking = RequestTemplate {
+        line: format!("GET {MARK_PATH} HTTP/1.1"),
+        body: Vec::new(),
+        ..case.requests[0].clone()
+    };
+    let marking = marking.bytes("127.0.0.1");
     let mut times =
         |request: &[u8], at_once, count| client.exchange_batches(request, at_once, count);
     times(&request, at_once, WARM_UP)?;
-    times(marking.as_bytes(), 1, 1)?;
+    times(&marking, 1, 1)?;
     times(&request, at_once, REQUESTS)?;
     // Of these two the first ends the count, and the second tells what a mark costs.
-    times(marking.as_bytes(), 1, 2)?;
+    times(&marking, 1, 2)?;
     Ok((dumps.count(2)? - dumps.count(3)?) / REQUESTS as f64)
 }
 
