@@ -1,16 +1,17 @@
-//! All seven native layers around a router: inside it, where axum's users put them, and outside it,
-//! where they cost less.
+//! All seven native layers around a router: outside it, where they cost less, or with `inside` within it, where
+//! axum's users put them.
 //!
-//! Run:  `cargo run -p zero-examples --bin layers [PORT]`
-//! See:  curl -i -H 'authorization: Bearer secret' -H 'accept-encoding: gzip' http://localhost:3000/page/
-//!       -> 200, although the route is /page; content-encoding: gzip; an x-request-id; allowed origins;
-//!       the log line has the path and the status, and no token
+//! Run:  `cargo run -p zero-examples --bin layers [PORT [inside]]`
+//! See:  curl -i -H 'authorization: Bearer secret' -H 'accept-encoding: gzip' -H 'origin: https://example.com' \
+//!           http://localhost:3000/page/ --output -
+//!       -> 200, although the route is /page; content-encoding: gzip; an x-request-id; any origin is allowed;
+//!       the log line has the path, the headers and the status, and no token
 //!       curl -i http://localhost:3000/page                -> 401 with a challenge
 //!       curl -i -X OPTIONS http://localhost:3000/page     -> 200: a preflight needs no token
-//!       curl -i http://localhost:3000/health              -> 200: layers inside the router
+//!       curl -i http://localhost:3000/health              -> 200: nor does this route
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::{Router, routing::get};
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder};
 use tracing::Level;
 use zero_axum::{Config, Io};
 use zero_tower_layers::auth::ZeroAuthLayer;
@@ -25,8 +26,7 @@ async fn page() -> String {
     "the same words again, the same words again\n".repeat(100)
 }
 
-/// Each `Router::layer` boxes the routes once more, for every call; so one builder is better than
-/// several. What holds for some routes only belongs here.
+/// What holds for some routes only belongs here: a token for the page.
 fn app() -> Router {
     let checked = Router::new()
         .route("/page", get(page))
@@ -39,23 +39,36 @@ fn app() -> Router {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt::init();
     let port = std::env::args().nth(1).unwrap_or_else(|| "3000".into());
+    let is_inside = std::env::args().nth(2).as_deref() == Some("inside");
+    let mut io = Io::new(Config::default())?;
+    io.http_listen(format!("0.0.0.0:{port}").parse()?)?;
 
-    // Outside the router nothing is boxed; and only outside it can a path be changed before it is
-    // routed. `serve` takes any tower service, whatever the type of its responses' bodies.
+    let span = DefaultMakeSpan::new()
+        .level(Level::INFO)
+        .include_headers(true);
     let trace = ZeroTraceLayer::new_for_http()
-        .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+        .make_span_with(span)
         .on_response(DefaultOnResponse::new().level(Level::INFO));
-    let app = ServiceBuilder::new()
-        .layer(ZeroNormalizePathLayer::trim_trailing_slash())
+    let stack = ServiceBuilder::new()
         .layer(ZeroSensitiveHeadersLayer::new([AUTHORIZATION, COOKIE]))
         .layer(ZeroRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(trace)
         .layer(ZeroCompressionLayer::new())
-        .layer(ZeroCorsLayer::permissive())
-        .service(app());
+        .layer(ZeroCorsLayer::permissive());
+    // This one always outside: only there can a path be changed before it is routed.
+    let trim = ZeroNormalizePathLayer::trim_trailing_slash();
 
-    let mut io = Io::new(Config::default())?;
-    io.http_listen(format!("0.0.0.0:{port}").parse()?)?;
-    zero_axum::serve(io, app)?.await?;
+    let server = if is_inside {
+        // Each `Router::layer` boxes the routes once more, for every call: so one builder, not five layers.
+        zero_axum::serve(io, trim.layer(app().layer(stack)))?
+    } else {
+        // Nothing is boxed. `serve` takes any tower service, whatever the type of its responses' bodies.
+        let app = ServiceBuilder::new()
+            .layer(trim)
+            .layer(stack)
+            .service(app());
+        zero_axum::serve(io, app)?
+    };
+    server.await?;
     Ok(())
 }
