@@ -8,7 +8,7 @@ use crate::sys;
 use crate::time::{Clock, process_ns};
 
 /// A connection's socket in the hands of somebody other than its owner, who sees to it that it stays open
-/// for as long as it may be written to (`bridge/loan`).
+/// for as long as it may be written to (`shard/loan`).
 pub enum LentSocket {
     /// A socket of the kernel's.
     Descriptor(RawFd),

@@ -4,14 +4,11 @@
 //! Which of the two writes is for the [`Loan`](super::handshake::Loan) between them to say.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-use http::HeaderMap;
 
 use crate::lent::LentSocket;
 use crate::limits::SPARE_BUF_BYTES_MAX;
-use crate::message::{ReasonPhrase, ResponseHead, Whole};
+use crate::message::{ReasonPhrase, Whole};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1;
@@ -31,8 +28,6 @@ pub(crate) struct Lent {
 pub(crate) struct Written {
     /// As it is behind the response.
     pub(crate) machine: h1::Conn,
-    /// Empty, to be used again.
-    pub(crate) map: Option<HeaderMap>,
     pub(crate) outcome: Outcome,
     /// When, in nanoseconds of the clock that all threads share.
     pub(crate) common_ns: u64,
@@ -119,34 +114,14 @@ impl Lent {
         Some((outcome, now.common_ns))
     }
 
-    /// Ends the loan behind a response. Takes what is of use out of its head.
-    pub(crate) fn written(
-        self,
-        head: &mut ResponseHead,
-        outcome: Outcome,
-        common_ns: u64,
-    ) -> Written {
+    /// Ends the loan behind a response.
+    pub(crate) fn written(self, outcome: Outcome, common_ns: u64) -> Written {
         Written {
             machine: self.machine,
-            map: spare_map(head),
             outcome,
             common_ns,
         }
     }
-}
-
-/// The map of a head, emptied. Its values may be the application's to drop, whose panic must not make
-/// what has been sent unsent.
-fn spare_map(head: &mut ResponseHead) -> Option<HeaderMap> {
-    let ResponseHead::Http(parts) = head else {
-        return None;
-    };
-    let mut map = std::mem::take(&mut parts.headers);
-    let emptied = catch_unwind(AssertUnwindSafe(move || {
-        map.clear();
-        map
-    }));
-    emptied.ok()
 }
 
 #[cold]

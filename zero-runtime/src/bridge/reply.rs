@@ -125,7 +125,7 @@ impl ReplySender {
     }
 
     /// Whether nobody hears the reply, though its handler is to go on.
-    fn is_let_go(&self) -> bool {
+    pub(crate) fn is_let_go(&self) -> bool {
         // Pairs with the store in `ReplyReceiver::let_go`.
         self.shared.interest.load(Ordering::Acquire) == LET_GO
     }
@@ -168,9 +168,9 @@ impl ReplySender {
         true
     }
 
-    /// Whether the connection was lent, as far as is known here.
+    /// Whether the connection was lent, as far as is known here, and somebody wants to hear the reply.
     pub(crate) fn has_loan(&self) -> bool {
-        self.lent.is_some()
+        self.lent.is_some() && !self.is_let_go()
     }
 
     /// Lets `write` answer the client, if the shard sleeps, has not taken back what it lent, and has not many
@@ -179,7 +179,7 @@ impl ReplySender {
     #[allow(clippy::result_large_err, reason = "moved once, and rarely")]
     pub(crate) fn answer_directly(
         &mut self,
-        mut head: ResponseHead,
+        head: ResponseHead,
         write: impl FnOnce(&mut Lent, &ResponseHead) -> Option<(Outcome, u64)>,
     ) -> Result<(), ResponseHead> {
         let Some(mut lent) = self.lent.take() else {
@@ -196,7 +196,7 @@ impl ReplySender {
             return Err(head);
         };
         let is_whole = matches!(outcome, Outcome::Whole);
-        let written = Box::new(lent.written(&mut head, outcome, common_ns));
+        let written = Box::new(lent.written(outcome, common_ns));
         self.ended = true;
         let pushed = self.items.push(Reply::Written(written));
         debug_assert!(pushed.is_ok(), "nothing was sent before it");
@@ -209,7 +209,8 @@ impl ReplySender {
         if !is_whole {
             shared.signal.raise();
         }
-        // Last, for it is the application's, and may take its time or panic.
+        // Last, for it is the application's, and may take its time or panic. So its map is not used again: emptying it
+        // drops values that may be the application's as well.
         drop(head);
         Ok(())
     }

@@ -4,8 +4,6 @@
 //! While a connection is lent its shard writes nothing to it and asks for no send. Whatever else happens to
 //! it, the loan is looked at first ([`Shard::settle_loan`]).
 
-use http::HeaderMap;
-
 use super::conn::{Conn, Incoming, NEVER, ReadWait, State};
 use super::{Exchange, Shard};
 use crate::bridge::lent::{Lent, Outcome, Written};
@@ -89,7 +87,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         };
         match std::mem::replace(&mut conn.exchange, Exchange::Idle) {
             Exchange::Detached(mut reply) => match reply.next() {
-                Some(Reply::Written(written)) => self.recycle_map(written.map),
+                Some(Reply::Written(_)) => {}
                 said => {
                     discard(said);
                     self.abandon(Exchange::Detached(reply));
@@ -99,19 +97,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
-    fn recycle_map(&mut self, map: Option<HeaderMap>) {
-        if let Some(map) = map
-            && self.maps.len() < super::MAPS_MAX
-        {
-            self.maps.push(map);
-        }
-    }
-
     /// The response has been written: goes on as if we had done it.
     pub(super) fn handle_written(&mut self, key: Key, written: Written) {
         let keep_alive_ns = self.load.keep_alive_ns;
         let age_ns = self.ring.common_ns().saturating_sub(written.common_ns);
-        self.recycle_map(written.map);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

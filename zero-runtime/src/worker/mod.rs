@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -95,8 +96,10 @@ impl<S: HttpService> Future for Detached<S> {
         if let Some(first) = this.first.take() {
             first.hand_on(this.reply);
         }
+        // What a call that may answer its client itself says, until it is known whether that is all.
+        let mut said = FirstPoll::default();
         let polled = catch_unwind(AssertUnwindSafe(|| match this.reply.has_loan() {
-            true => poll_lent(driver.as_mut(), cx, this.reply),
+            true => poll_lent(driver.as_mut(), cx, this.reply, &mut said),
             false => driver.as_mut().poll(cx, this.reply),
         }));
         match polled {
@@ -114,6 +117,10 @@ impl<S: HttpService> Future for Detached<S> {
             // The panic hook has reported it.
             Err(_panic) => {
                 discard(this.driver.take());
+                if said.is_whole {
+                    // It had answered, and was being dropped.
+                    said.hand_on_whole(this.reply);
+                }
                 this.reply.fail(Reply::Panicked);
             }
         }
@@ -122,17 +129,17 @@ impl<S: HttpService> Future for Detached<S> {
     }
 }
 
-/// Polls a call that may answer its client itself: what it says is kept until it is known whether that is all.
+/// Polls a call that may answer its client itself.
 fn poll_lent<S: HttpService>(
     mut driver: Pin<&mut Driver<S>>,
     cx: &mut Context<'_>,
     reply: &mut ReplySender,
+    said: &mut FirstPoll,
 ) -> Poll<Ended> {
-    let mut said = FirstPoll::default();
-    let polled = driver.as_mut().poll(cx, &mut said);
+    let polled = driver.as_mut().poll(cx, said);
     match polled {
         Poll::Ready(Ended::Complete) => {
-            if let Err(said) = direct::answer(reply, said) {
+            if let Err(said) = direct::answer(reply, mem::take(said)) {
                 said.hand_on_whole(reply);
             }
         }
@@ -142,7 +149,12 @@ fn poll_lent<S: HttpService>(
         Poll::Pending if said.head.is_none() => {}
         Poll::Pending => {
             let is_full = said.is_full;
-            said.hand_on(reply);
+            mem::take(said).hand_on(reply);
+            if reply.is_let_go() {
+                // The shard lost interest meanwhile: no more of the body is polled.
+                driver.stop();
+                return Poll::Ready(Ended::Complete);
+            }
             if is_full {
                 // It waits for nothing but room, of which nobody tells it.
                 return driver.poll(cx, reply);
@@ -178,6 +190,8 @@ struct FirstPoll {
     trailers: Option<HeaderMap>,
     /// There was no room for more.
     is_full: bool,
+    /// It has come to its end.
+    is_whole: bool,
 }
 
 impl Sink for FirstPoll {
@@ -198,6 +212,7 @@ impl Sink for FirstPoll {
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
         self.trailers = trailers;
+        self.is_whole = true;
     }
 }
 

@@ -185,6 +185,68 @@ fn what_has_been_sent_stays_sent_whatever_panics_after_it() {
     assert!(story.next().is_none());
 }
 
+/// A body that is all there at once, and panics behind its end.
+struct LastWords(Option<Bytes>, PanicsWhenDropped);
+
+impl Body for LastWords {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[test]
+fn what_has_been_said_is_answered_whatever_panics_behind_it() {
+    let words = LastWords(Some(Bytes::from_static(b"hello")), PanicsWhenDropped);
+    let answer = Response::new(words.boxed());
+    let mut story = Story::new(answer, Fate::TakesAll);
+    story.poll();
+    assert!(story.has_ended());
+    assert!(matches!(story.next(), Some(Reply::Head(..))));
+    assert!(matches!(story.next(), Some(Reply::Data(data)) if data == "hello"));
+    assert!(matches!(story.next(), Some(Reply::End(None))));
+    assert!(story.next().is_none());
+}
+
+/// A body that nobody may poll, and that tells when it is dropped.
+struct Unwanted(mpsc::Sender<()>);
+
+impl Body for Unwanted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        panic!("nobody wants it");
+    }
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn the_body_of_a_response_that_nobody_gets_is_dropped_unpolled() {
+    let (dropped, is_dropped) = mpsc::channel();
+    let mut story = Story::new(Response::new(Unwanted(dropped).boxed()), Fate::TakesAll);
+    let mut receiver = story.receiver.lock().unwrap().take().unwrap();
+    assert!(receiver.recall());
+    receiver.let_go();
+    story.poll();
+    assert!(story.has_ended());
+    assert_eq!(is_dropped.try_recv(), Ok(()));
+    assert_eq!(story.seen(), b"");
+}
+
 /// The descriptor may be closed once the receiver is gone.
 #[test]
 fn a_receiver_is_not_gone_while_somebody_writes() {
