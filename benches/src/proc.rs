@@ -266,16 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_more_is_counted() {
-        let before = threads(std::process::id()).expect("this process lives");
-        std::thread::scope(|scope| {
-            let (end, ends) = std::sync::mpsc::channel::<()>();
-            scope.spawn(move || ends.recv());
-            // Other tests have threads that come and go.
-            let enough = || threads(std::process::id()).is_ok_and(|now| now >= 2);
-            assert!(before >= 1 && enough());
-            drop(end);
-        });
+    fn threads_are_counted() {
+        let sleep = std::process::Command::new("sleep").arg("60").spawn();
+        let mut sleep = sleep.expect("it can be run");
+        let of_sleep = threads(sleep.id());
+        sleep.kill().expect("it is ours");
+        sleep.wait().expect("it has ended");
+        assert_eq!(of_sleep.expect("it lived"), 1);
+        // This one, and the one that waits for the tests.
+        assert!(threads(std::process::id()).expect("it lives") >= 2);
     }
 
     #[test]

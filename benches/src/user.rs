@@ -19,6 +19,7 @@ use crate::server::Backend;
 const SERVE: &str = "ZERO_BENCH_SERVE";
 /// With more kinds of requests than this each has no row of its own, only their mix.
 const ROWS_MAX: usize = 8;
+
 /// A request of a [`Plan`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Request {

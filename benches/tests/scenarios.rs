@@ -16,6 +16,7 @@ use zero_bench::compare::record::Record;
 use zero_bench::page;
 use zero_bench::scenario::SCENARIOS;
 use zero_bench::server::{Backend, Home};
+use zero_runtime::{BackendChoice, Config, Io};
 
 use crate::patience::at_any_pace;
 
@@ -110,12 +111,7 @@ fn is_absent(backend: Backend, scenario: &str) -> bool {
     }
 }
 
-fn answers(server: &ServerProcess, case: &Case) -> Result<Vec<Answer>, String> {
-    let addr = v4(server.addr).expect("an IPv4 address");
-    case.answers(addr).map_err(|error| error.to_string())
-}
-
-fn started(backend: Backend) -> Option<ServerProcess> {
+fn started(backend: Backend) -> ServerProcess {
     let args = ["--backend", backend.name(), "--end-with-parent"];
     let launch = Launch {
         program: env!("CARGO_BIN_EXE_server").into(),
@@ -123,35 +119,38 @@ fn started(backend: Backend) -> Option<ServerProcess> {
         env: Vec::new(),
         silent_at: None,
     };
-    match ServerProcess::launch(&launch, &Pinning::Off("not timed".into())) {
-        Ok(server) => Some(server),
-        Err(error) => {
-            // It has said on stderr why.
-            eprintln!("SKIPPED: {backend}: {error}");
-            None
-        }
-    }
+    // It says on stderr what is wrong.
+    ServerProcess::launch(&launch, &Pinning::Off("not timed".into())).expect("it starts")
+}
+
+fn answers(backend: Backend, cases: &[Case]) -> Vec<Result<Vec<Answer>, String>> {
+    let server = started(backend);
+    let addr = v4(server.addr).expect("an IPv4 address");
+    let ask = |case: &Case| case.answers(addr).map_err(|error| error.to_string());
+    cases.iter().map(ask).collect()
 }
 
 #[test]
 fn every_backend_answers_as_axum_serve_does() {
-    let hyper = started(Backend::Hyper).expect("hyper needs no ring");
-    let backends = Backend::ALL.into_iter().filter(|b| b.home() == Home::Here);
-    let servers: Vec<_> = backends
-        .map(|backend| (backend, started(backend)))
-        .collect();
+    let config = Config::default().backend(BackendChoice::IoUring);
+    if let Err(error) = Io::new(config) {
+        eprintln!("SKIPPED: no io_uring: {error}");
+        return;
+    }
+    let cases: Vec<_> = SCENARIOS.iter().map(Case::from).collect();
+    let expected = answers(Backend::Hyper, &cases);
     let mut unexpected = Vec::new();
-    for case in SCENARIOS.iter().map(Case::from) {
-        let expected = answers(&hyper, &case).expect("axum::serve answers");
-        for (backend, server) in &servers {
-            let Some(server) = server else { continue };
-            let found = answers(server, &case);
+    let backends = Backend::ALL.into_iter().filter(|b| b.home() == Home::Here);
+    for backend in backends {
+        let found = answers(backend, &cases);
+        for ((case, expected), found) in cases.iter().zip(&expected).zip(found) {
+            let expected = expected.as_ref().expect("axum::serve answers");
             let is_same = found.as_ref().is_ok_and(|found| {
-                let pairs = found.iter().zip(&expected);
+                let pairs = found.iter().zip(expected);
                 found.len() == expected.len()
                     && pairs.into_iter().all(|(a, b)| a.meaning == b.meaning)
             });
-            if is_same == is_absent(*backend, &case.name) {
+            if is_same == is_absent(backend, &case.name) {
                 let why = found.err().unwrap_or_else(|| format!("same: {is_same}"));
                 unexpected.push(format!("{backend} in {}: {why}", case.name));
             }
@@ -194,11 +193,19 @@ fn layers_of_both_makes_answer_alike_on_both_backends() {
 fn a_side_can_waste_time() {
     let out = folder("waste");
     at_any_pace(|unit| {
-        let arguments = "--scenario plain64 --backend zero+burn1000,hyper+burn1000,hyper";
-        let Some(record) = compared(&out, unit / 4, arguments) else {
+        let sides = "zero+burn1000000,hyper+burn1000000,hyper+slow100";
+        let arguments = format!("--scenario plain64 --backend {sides}");
+        let Some(record) = compared(&out, unit, &arguments) else {
             return;
         };
-        assert!(record.subjects[0].about.contains("1000 ns wasted"));
+        assert!(record.subjects[0].about.contains("1000000 ns wasted"));
+        assert!(record.subjects[2].about.contains("100 % of its CPU"));
+        for side in &record.cases[0].closed[..2] {
+            let outcome = &side[0].outcome;
+            // A millisecond each, on two threads at most; a machine that stalls only makes them fewer.
+            let most = 2_200.0 * outcome.seconds + 64.0;
+            assert!(outcome.answers as f64 <= most, "{}", outcome.answers);
+        }
     });
 }
 

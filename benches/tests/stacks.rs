@@ -1,5 +1,5 @@
 //! Every stack of layers that can be measured is served on both servers, ours and tower-http's, and asked a
-//! request or two: what it is for shows in the answer, and both answer the same.
+//! request or two: what it is for shows in the answer where it can, and both answer the same.
 #![cfg(feature = "zero")]
 
 use std::io::{Read as _, Write as _};

@@ -163,7 +163,7 @@ fn rows() -> Vec<(&'static str, [Variant; 4])> {
             ZeroTraceLayer::new_for_http()
         ),
         row!(
-            "trace, nor failures told",
+            "trace, on_failure(())",
             TraceLayer::new_for_http().on_failure(()),
             ZeroTraceLayer::new_for_http().on_failure(())
         ),

@@ -1,7 +1,8 @@
 //! What each layer costs a request in instructions, ours beside tower-http's, on zero and on `axum::serve`.
 //!
 //! Run: `cargo build --release -p zero-bench --bin server --bin layer_counts && target/release/layer_counts`.
-//! Needs valgrind; takes some minutes. `--only WORD` for the layers whose names have it; `--runs 5`.
+//! Needs valgrind; takes some minutes. `--only WORD` for the layers whose names have it;
+//! `--runs N` counts each N times, not five.
 //!
 //! See: a row per layer, with what it adds to a request for plaintext with a browser's nine header fields and a token
 //! (scenario `token64`), on either server; one layer within the router, the full stack outside it. Under the table what

@@ -35,7 +35,7 @@ const COUNTED_BYTES_MAX: usize = 64 << 10;
 /// The tools of the machine that are there.
 #[derive(Debug)]
 pub struct Tools {
-    /// None where instructions are not asked for or cannot be counted.
+    /// Whether instructions are counted: asked for, and valgrind is there.
     callgrind: bool,
     perf: Option<PathBuf>,
     notes: Notes,
@@ -81,7 +81,7 @@ impl Tools {
         if !options.counts {
             let left_out = "left out by --no-counts";
             notes.add(
-                "allocations, system calls, instructions, idle memory",
+                "allocations, system calls, instructions, idle memory, sizes of programs",
                 left_out,
             );
             return Tools {

@@ -93,7 +93,7 @@ Compares backends by turns and writes report.html and report.json.
   --warm-up S           before them (0.5)
   --rates 25,50,75,90   fixed rates, in percent of the slowest side's capacity, half as many runs at each;
                         'none' for none
-  --no-counts           leave out allocations, system calls, instructions and idle memory
+  --no-counts           leave out allocations, system calls, instructions, idle memory and sizes of programs
   --out FOLDER          where the reports go (target/zero-bench)
   --save NAME           keep the record under this name
   --against NAME        hold this record against the one kept under that name
@@ -193,6 +193,10 @@ impl Options {
         options.runs = runs.unwrap_or(if quick { PAIRS_MIN } else { 7 });
         if options.runs == 0 {
             return Err("--runs must be at least 1".into());
+        }
+        if options.expected.is_some() && (options.runs < PAIRS_MIN || subjects.len() < 2) {
+            let error = format!("--expect needs two sides and --runs of at least {PAIRS_MIN}");
+            return Err(error.into());
         }
         options.phases = Phases {
             warm_up: time(warm_up.unwrap_or(if quick { 0.1 } else { 0.5 }))?,
@@ -332,6 +336,8 @@ mod tests {
             ("--rates 120", "between 0 and 100"),
             ("--save ../x", "no name"),
             ("--expect luck", "same, slower or faster"),
+            ("--expect same --runs 5", "at least 6"),
+            ("--expect same --backend zero", "two sides"),
             ("--sceanrio x", "try --help"),
         ];
         for (line, expected) in lines {

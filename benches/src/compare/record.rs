@@ -16,7 +16,7 @@ pub struct Record {
     pub machine: String,
     /// The code's version, when it is known.
     pub commit: Option<String>,
-    /// How often and how long, pinning, allocator.
+    /// How often and how long, on which cores, how built.
     pub settings: Settings,
     /// The sides; ratios are of the first to each other one.
     pub subjects: Vec<SubjectRecord>,

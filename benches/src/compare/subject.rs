@@ -141,7 +141,8 @@ impl Subject {
         }
     }
 
-    /// The program whose size is told, if one's is: that, or a peer's as it is measured.
+    /// The program whose size is told, if one's is: that, or a peer's as it is measured. The error says what is not
+    /// built, and how to get it.
     pub fn sized_program(&self) -> Option<Result<PathBuf, Failure>> {
         match self.minimal_name() {
             Some(name) => Some(sibling(name)),

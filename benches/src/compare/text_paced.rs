@@ -48,7 +48,7 @@ pub(super) fn push_labels(text: &mut String, record: &Record, figures: &CaseFigu
     }
     line(
         text,
-        format_args!("| of these | request | side | p50 µs | p99 µs |\n|---|---|---|---|---|"),
+        format_args!("| pace | request | side | p50 µs | p99 µs |\n|---|---|---|---|---|"),
     );
     let mut push = |pace: String, labels: &[LabelFigures]| {
         for figures in labels {

@@ -1,10 +1,8 @@
 //! What is wrong with an answer, or with its absence, is told: each kind, once, and with its request's name.
 
-use std::time::Duration;
-
 use zero_bench::load::{self, Pace};
 
-use crate::patience::at_any_pace;
+use crate::patience::{PATIENCE, at_any_pace};
 use crate::server::{Act, Scripted, exchange, response};
 use crate::{CONNECTIONS, DUE_IN_STALL, hello, hello_plan, plan, run};
 
@@ -58,24 +56,29 @@ fn whatever_is_wrong_is_a_failure() {
 #[test]
 fn a_long_body_is_compared_in_the_first_answer_of_each_connection() {
     let long = |last: &str| response(200, &format!("{}{last}", "x".repeat(100_000)));
-    let server = Scripted::start(move |asked| match (asked.conn, asked.nth) {
-        (2, 0) => Act::Say(long("z")),
-        _ => Act::Say(long("y")),
+    at_any_pace(|unit| {
+        let server = Scripted::start(move |asked| match (asked.conn, asked.nth) {
+            (2, 0) => Act::Say(long("z")),
+            _ => Act::Say(long("y")),
+        });
+        let mut plan = plan(&server, vec![exchange("/long", &long("y"), 1)]);
+        plan.duration = unit;
+        let Some(outcome) = run(&plan, |_| {}) else {
+            return;
+        };
+        assert_eq!(outcome.failures, 1);
+        let first = outcome.first_failure.expect("one");
+        assert!(first.contains("another body from byte 100000"), "{first}");
     });
-    let mut plan = plan(&server, vec![exchange("/long", &long("y"), 1)]);
-    plan.duration = Duration::from_millis(200);
-    let Some(outcome) = run(&plan, |_| {}) else {
-        return;
-    };
-    assert_eq!(outcome.failures, 1);
-    let first = outcome.first_failure.expect("one");
-    assert!(first.contains("another body from byte 100000"), "{first}");
 }
 
 #[test]
 fn a_load_whose_every_connection_fails_is_an_error() {
     let server = Scripted::start(|_| Act::SayAndClose(Vec::new()));
-    match load::run(&hello_plan(&server), |_| {}) {
+    let mut plan = hello_plan(&server);
+    // It ends at the first failure anyway.
+    plan.duration = PATIENCE;
+    match load::run(&plan, |_| {}) {
         Ok(outcome) => panic!("{outcome:?}"),
         Err(error) if error.to_string().contains("cannot use io_uring") => {}
         Err(error) => assert!(
@@ -133,18 +136,21 @@ fn with_churn_a_connection_that_ends_without_its_answer_is_a_failure() {
         ),
     ];
     for (act, expected) in wrong {
-        let server = Scripted::start(move |asked| match asked.of_all {
-            20 => act.clone(),
-            _ => Act::SayAndClose(hello()),
+        at_any_pace(|unit| {
+            let act = act.clone();
+            let server = Scripted::start(move |asked| match asked.of_all {
+                20 => act.clone(),
+                _ => Act::SayAndClose(hello()),
+            });
+            let mut plan = hello_plan(&server);
+            plan.churn = true;
+            plan.duration = unit;
+            let Some(outcome) = run(&plan, |_| {}) else {
+                return;
+            };
+            let first = outcome.first_failure.expect(expected);
+            assert!(first.contains(expected), "{first}, not {expected}");
+            assert_eq!(outcome.failures, 1, "{expected}");
         });
-        let mut plan = hello_plan(&server);
-        plan.churn = true;
-        plan.duration = Duration::from_millis(300);
-        let Some(outcome) = run(&plan, |_| {}) else {
-            return;
-        };
-        let first = outcome.first_failure.expect(expected);
-        assert!(first.contains(expected), "{first}, not {expected}");
-        assert_eq!(outcome.failures, 1, "{expected}");
     }
 }

@@ -1,14 +1,14 @@
-//! All seven native layers around a router: outside it, where they cost less, or with `inside` within it, where
-//! axum's users put them.
+//! All seven native layers on a router: the token's within it, for its routes alone; the others around it, where they
+//! cost less, or with `inside` within it, too, where axum's users put them (but for the one that changes paths).
 //!
 //! Run:  `cargo run -p zero-examples --bin layers [PORT [inside]]`
-//! See:  curl -i -H 'authorization: Bearer secret' -H 'accept-encoding: gzip' -H 'origin: https://example.com' \
-//!           http://localhost:3000/page/ --output -
+//! See:  `curl -i -H 'authorization: Bearer secret' -H 'accept-encoding: gzip' -H 'origin: https://example.com'
+//!       http://localhost:3000/page/ --output -`
 //!       -> 200, although the route is /page; content-encoding: gzip; an x-request-id; any origin is allowed;
 //!       the log line has the path, the headers and the status, and no token
-//!       curl -i http://localhost:3000/page                -> 401 with a challenge
-//!       curl -i -X OPTIONS http://localhost:3000/page     -> 200: a preflight needs no token
-//!       curl -i http://localhost:3000/health              -> 200: nor does this route
+//!       `curl -i http://localhost:3000/page`                -> 401 with a challenge
+//!       `curl -i -X OPTIONS http://localhost:3000/page`     -> 200: a preflight needs no token
+//!       `curl -i http://localhost:3000/health`              -> 200: nor does this route
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::{Router, routing::get};
 use tower::{Layer, ServiceBuilder};

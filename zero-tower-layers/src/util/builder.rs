@@ -10,8 +10,8 @@ use tower_layer::Stack;
 /// Methods of [`tower::ServiceBuilder`], each of which adds a layer of this crate.
 ///
 /// It takes the place of `tower_http::ServiceBuilderExt`: the same names for the layers that are here, with the same
-/// defaults. With both of them in scope, or [`ServiceExt`](crate::ServiceExt), which every type has, a name is
-/// ambiguous that two of them have; then add the layer by [`layer`](ServiceBuilder::layer). CORS and auth have no method
+/// defaults. With tower-http's trait in scope, too, or with [`ServiceExt`](crate::ServiceExt), which every type
+/// has, names that both have are ambiguous; then add the layer by [`layer`](ServiceBuilder::layer). CORS and auth have no method
 /// there and none here.
 ///
 /// # Examples
