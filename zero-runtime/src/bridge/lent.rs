@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::lent::LentSocket;
 use crate::limits::SPARE_BUF_BYTES_MAX;
 use crate::message::{ReasonPhrase, Whole};
+use crate::pool::copies::{self, Copied};
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
 use crate::proto::h1;
@@ -127,6 +128,6 @@ impl Lent {
 #[cold]
 fn rest(bytes: &[u8]) -> Box<WriteBuf> {
     let mut rest = Box::new(WriteBuf::with_capacity(bytes.len()));
-    rest.put_slice(bytes);
+    copies::append(Copied::Written, bytes, &mut *rest);
     rest
 }

@@ -31,7 +31,8 @@ pub enum Copied {
     Text,
     /// Bytes or a request that were taken out of an event, to outlive it.
     Detached,
-    /// What a protocol or the owner of a loop wrote from where it may not stay.
+    /// What was written from where it may not stay: by a protocol, by the owner of a loop, or by a worker whose socket did
+    /// not take it.
     Written,
     /// A head that is written anew: because a layer has changed it, or since it was in `http`'s types.
     HeadRewritten,
