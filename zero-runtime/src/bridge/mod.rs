@@ -1,6 +1,6 @@
 //! The edge to tokio: how a shard and the tasks that run handlers meet without locks.
 //!
-//! Knows threads, wakers and queues; knows nothing of sockets, rings or HTTP's syntax.
+//! Knows threads, wakers and queues; knows nothing of sockets, rings or HTTP's syntax, but for [`lent`].
 //!
 //! * [`handshake`]: the five protocols on one atomic word each, modelled under loom.
 //! * [`inbox`]: how any thread says "look at this connection".

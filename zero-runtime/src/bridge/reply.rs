@@ -174,8 +174,9 @@ impl ReplySender {
     }
 
     /// Lets `write` answer the client, if the shard sleeps, has not taken back what it lent, and has not many
-    /// such answers to hear of already; `None` from `write` if it has sent nothing. The shard is woken if there is something for it to do; else it hears
-    /// of the answer when it next wakes. Gives the head back if nobody has been answered.
+    /// such answers to hear of already; `None` from `write` if it has sent nothing. The shard is woken if there
+    /// is something for it to do; else it hears of the answer when it next wakes. Gives the head back if nobody
+    /// has been answered.
     #[allow(clippy::result_large_err, reason = "moved once, and rarely")]
     pub(crate) fn answer_directly(
         &mut self,
