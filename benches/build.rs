@@ -16,9 +16,11 @@ fn main() {
     // Of the workspace that builds this, which may be a user's: the target folder lies in it.
     let out = PathBuf::from(said("OUT_DIR"));
     let mut locks = out.ancestors().map(|folder| folder.join("Cargo.lock"));
-    let lock = locks.find(|lock| lock.exists()).unwrap_or_default();
-    println!("cargo::rerun-if-changed={}", lock.display());
-    let lock = fs::read_to_string(lock).unwrap_or_default();
+    let lock = locks.find(|lock| lock.exists()).map(|lock| {
+        println!("cargo::rerun-if-changed={}", lock.display());
+        fs::read_to_string(lock).unwrap_or_default()
+    });
+    let lock = lock.unwrap_or_default();
     let mut told = vec![
         rustc.unwrap_or_else(|_| "unknown compiler".into()),
         format!("opt-level {}", said("OPT_LEVEL")),

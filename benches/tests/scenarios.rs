@@ -90,24 +90,13 @@ const FEW: [&str; 6] = ["churn", "api64", "json64", "users64", "echo1k", "echo64
 
 /// What a backend is not made for: everything else it answers as `axum::serve` does.
 fn is_absent(backend: Backend, scenario: &str) -> bool {
+    let is_rare = !PLAIN.contains(&scenario) && !FEW.contains(&scenario);
     match backend {
         Backend::UringFloor | Backend::EpollFloor => !PLAIN.contains(&scenario),
-        Backend::ZeroSync
-        | Backend::ZeroPerCore
-        | Backend::ZeroTower
-        | Backend::ZeroAsync
-        | Backend::ZeroSyncSleep
-        | Backend::ZeroPerCoreSleep
-        | Backend::ZeroTowerSleep
-        | Backend::ZeroRaw
-        | Backend::HyperAlone
-            if !PLAIN.contains(&scenario) && !FEW.contains(&scenario) =>
-        {
-            true
-        }
         // Requests that come in one piece only.
-        Backend::ZeroRaw => scenario == "echo64k",
-        _ => false,
+        Backend::ZeroRaw if scenario == "echo64k" => true,
+        Backend::ZeroRaw | Backend::HyperAlone => is_rare,
+        _ => backend.is_mode() && is_rare,
     }
 }
 

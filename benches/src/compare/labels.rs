@@ -19,18 +19,18 @@ pub struct LabelFigures {
 
 /// The figures of each kind of request, in the order of the plan; none when there is one kind only.
 pub(super) fn of(runs: &[Vec<Run>]) -> Vec<LabelFigures> {
-    let good = |runs: &[Run]| -> Vec<Run> {
-        let good = runs.iter().filter(|run| run.problem.is_none());
-        good.cloned().collect()
-    };
-    let good: Vec<Vec<Run>> = runs.iter().map(|runs| good(runs)).collect();
+    let is_good = |run: &&Run| run.problem.is_none();
+    let good = runs
+        .iter()
+        .map(|runs| runs.iter().filter(is_good).collect());
+    let good: Vec<Vec<&Run>> = good.collect();
     let Some(first) = good.iter().flatten().next() else {
         return Vec::new();
     };
     let figures = first.outcome.by_label.iter().enumerate();
     let figures = figures.map(|(nth, (label, _))| {
         let spreads = |of: fn(&LatencySummary) -> f64| {
-            let spread = |runs: &Vec<Run>| {
+            let spread = |runs: &Vec<&Run>| {
                 let kinds = runs.iter().filter_map(|run| run.outcome.by_label.get(nth));
                 let asked = kinds.filter(|(found, kind)| found == label && kind.count > 0);
                 Spread::of(&asked.map(|(_, kind)| of(kind)).collect::<Vec<_>>())

@@ -231,6 +231,20 @@ impl Backend {
         )
     }
 
+    /// Whether it is one of `ZeroRuntime`'s modes, which have an application of their own.
+    pub fn is_mode(self) -> bool {
+        matches!(
+            self,
+            Backend::ZeroSync
+                | Backend::ZeroPerCore
+                | Backend::ZeroTower
+                | Backend::ZeroAsync
+                | Backend::ZeroSyncSleep
+                | Backend::ZeroPerCoreSleep
+                | Backend::ZeroTowerSleep
+        )
+    }
+
     /// Whether it can have several threads.
     pub fn has_threads(self) -> bool {
         let is_bare = matches!(
@@ -304,14 +318,8 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
         Backend::HyperAlone => hyper_alone::start(threads, addr),
         Backend::UringFloor => floor::start_uring(addr),
         Backend::EpollFloor => floor::start_epoll(addr),
-        Backend::ZeroSync
-        | Backend::ZeroPerCore
-        | Backend::ZeroTower
-        | Backend::ZeroAsync
-        | Backend::ZeroSyncSleep
-        | Backend::ZeroPerCoreSleep
-        | Backend::ZeroTowerSleep => start_mode(backend, threads, addr),
         Backend::ZeroRaw => start_raw(addr),
+        _ if backend.is_mode() => start_mode(backend, threads, addr),
         _ if backend.is_zero() => start_zero(backend, app, threads, addr),
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,

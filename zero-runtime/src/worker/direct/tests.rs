@@ -185,10 +185,16 @@ fn what_has_been_sent_stays_sent_whatever_panics_after_it() {
     assert!(story.next().is_none());
 }
 
-/// A body that is all there at once, and panics behind its end.
-struct LastWords(Option<Bytes>, PanicsWhenDropped);
+/// These pieces, and no word of how many before; what goes with them is dropped with the body.
+struct Pieces<T>(std::vec::IntoIter<&'static str>, #[allow(dead_code)] T);
 
-impl Body for LastWords {
+impl<T> Pieces<T> {
+    fn new(pieces: Vec<&'static str>, along: T) -> Self {
+        Pieces(pieces.into_iter(), along)
+    }
+}
+
+impl<T: Unpin> Body for Pieces<T> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -196,14 +202,13 @@ impl Body for LastWords {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece.into()))))
     }
 }
 
 #[test]
 fn what_has_been_said_is_answered_whatever_panics_behind_it() {
-    let words = LastWords(Some(Bytes::from_static(b"hello")), PanicsWhenDropped);
-    let answer = Response::new(words.boxed());
+    let answer = Response::new(Pieces::new(vec!["hello"], PanicsWhenDropped).boxed());
     let mut story = Story::new(answer, Fate::TakesAll);
     story.poll();
     assert!(story.has_ended());
@@ -305,25 +310,6 @@ fn a_desk_that_has_grown_is_not_kept_as_it_is() {
     assert!(capacity() <= SPARE_BUF_BYTES_MAX);
 }
 
-/// So many pieces, and no word of how many before.
-struct Pieces(usize);
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.0 == 0 {
-            return Poll::Ready(None);
-        }
-        self.0 -= 1;
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"piece")))))
-    }
-}
-
 #[test]
 fn only_small_whole_answers_that_keep_the_connection_are_a_workers() {
     let full = |bytes: usize| Full::new(Bytes::from(vec![b'x'; bytes])).boxed();
@@ -333,7 +319,7 @@ fn only_small_whole_answers_that_keep_the_connection_are_a_workers() {
         Response::new(full(DATA_BYTES_MAX + 1)),
         closing.body(full(5)).unwrap(),
         informational.body(full(0)).unwrap(),
-        Response::new(Pieces(3).boxed()),
+        Response::new(Pieces::new(vec!["piece"; 3], ()).boxed()),
     ];
     for answer in left {
         let mut story = Story::new(answer, Fate::TakesAll);
