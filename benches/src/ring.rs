@@ -31,6 +31,10 @@ const CQ_ENTRIES: u32 = 16 * 1024;
 const GROUP: u16 = 0;
 /// What the kernel wants a ring of buffers aligned to.
 const PAGE_BYTES: usize = 4096;
+/// A send up to this length is taken at once by a socket that has nothing else to send.
+const PROMPT_BYTES: u32 = 2048;
+/// How long a wait without a limit of its own takes at most.
+pub const BEAT: Duration = Duration::from_millis(20);
 /// How long dropping a ring waits for the kernel before it leaks what is still in use.
 const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -77,6 +81,7 @@ enum Kind {
     Connect,
     Recv,
     Send,
+    Beat,
     Cancel,
 }
 
@@ -117,6 +122,11 @@ pub struct Ring {
     peer: Box<libc::sockaddr_in>,
     /// Submissions whose last completion has not been reaped.
     in_flight: usize,
+    /// Sends handed over by the next enter that will be complete when it returns.
+    prompt: usize,
+    /// Ends a wait in which nothing else happens.
+    beat: Box<Timespec>,
+    is_beating: bool,
 }
 
 impl Ring {
@@ -149,6 +159,9 @@ impl Ring {
             payloads: Vec::new(),
             peer: Box::new(address(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))),
             in_flight: 0,
+            prompt: 0,
+            beat: Box::new(Timespec::from(BEAT)),
+            is_beating: false,
         };
         let entries = ring.entries.start.as_ptr() as u64;
         let submitter = ring.uring.submitter();
@@ -210,6 +223,7 @@ impl Ring {
         let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
         let entry = opcode::Send::new(fd(socket), part.as_ptr(), len).flags(libc::MSG_NOSIGNAL);
         self.push(entry.build(), Kind::Send, conn);
+        self.prompt += usize::from(len <= PROMPT_BYTES);
     }
 
     fn push(&mut self, entry: squeue::Entry, kind: Kind, conn: u32) {
@@ -221,7 +235,7 @@ impl Ring {
                 return;
             }
             // Full: hand over what there is, which makes room. What fails now fails again in `wait`.
-            let _ = self.uring.submit();
+            let _ = self.submit();
         }
     }
 
@@ -236,17 +250,35 @@ impl Ring {
     /// # Errors
     /// When the kernel refuses for good.
     pub fn submit(&mut self) -> io::Result<()> {
+        self.prompt = 0;
         settle(self.uring.submit())
     }
 
-    /// As [`submit`](Self::submit), then waits until something has happened, at most for `limit`.
+    /// As [`submit`](Self::submit), then waits until something has happened, at most for `limit`. That a short
+    /// send of this same call was taken is not waited for: it is as a rule before the call waits.
     ///
     /// # Errors
     /// When the kernel refuses for good.
     pub fn wait(&mut self, limit: Duration) -> io::Result<()> {
         let time = Timespec::from(limit);
+        let want = mem::take(&mut self.prompt) + 1;
         let submitter = self.uring.submitter();
-        settle(submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time)))
+        settle(submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time)))
+    }
+
+    /// As [`wait`](Self::wait), and returns after 20 ms at the latest, or a while sooner. Setting a clock for each
+    /// wait costs more than one that goes on ticking.
+    ///
+    /// # Errors
+    /// When the kernel refuses for good.
+    pub fn wait_for_beat(&mut self) -> io::Result<()> {
+        if !self.is_beating {
+            let time: *const Timespec = &*self.beat;
+            self.push(opcode::Timeout::new(time).build(), Kind::Beat, 0);
+            self.is_beating = true;
+        }
+        let want = mem::take(&mut self.prompt) + 1;
+        settle(self.uring.submit_and_wait(want))
     }
 
     /// The next thing that has happened, in order.
@@ -267,6 +299,10 @@ impl Ring {
         let conn = entry.user_data() as u32;
         let result = outcome(entry.result());
         let kind = entry.user_data() >> 32;
+        if kind == Kind::Beat as u64 {
+            self.is_beating = false;
+            return None;
+        }
         if kind == Kind::Recv as u64 {
             return self.received(conn, result, entry.flags());
         }
@@ -407,5 +443,58 @@ fn settle(entered: io::Result<usize>) -> io::Result<()> {
             Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
             _ => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::thread;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    /// One wait for a question's answer, not one for its having been taken and another for the answer.
+    #[test]
+    fn a_short_send_does_not_end_the_wait_that_hands_it_over() {
+        let (near, mut far) = pair();
+        let mut ring = Ring::new(4, 4096).unwrap();
+        let question = ring.add_payload(b"question".to_vec());
+        ring.recv(0, near.as_fd());
+        ring.send(0, near.as_fd(), question, 0..8);
+        let peer = thread::spawn(move || {
+            let mut bytes = [0; 8];
+            far.read_exact(&mut bytes).unwrap();
+            thread::sleep(Duration::from_millis(20));
+            far.write_all(b"answer").unwrap();
+            far
+        });
+        ring.wait(Duration::from_secs(60)).unwrap();
+        let mut answers = 0;
+        while let Some(event) = ring.next_event() {
+            if let Event::Received { filled, .. } = event {
+                assert_eq!(ring.bytes(&filled), b"answer");
+                ring.give_back(filled);
+                answers += 1;
+            }
+        }
+        assert_eq!(answers, 1);
+        drop(peer.join().unwrap());
+    }
+
+    #[test]
+    fn a_wait_without_news_ends_each_time() {
+        let mut ring = Ring::new(4, 4096).unwrap();
+        for _ in 0..3 {
+            ring.wait_for_beat().unwrap();
+            assert!(ring.next_event().is_none());
+        }
     }
 }

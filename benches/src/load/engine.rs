@@ -17,7 +17,7 @@ use super::outcome::{Latencies, Outcome};
 use super::plan::{Pace, Plan, Reply};
 use super::response::{Mismatch, Step};
 use crate::args::Failure;
-use crate::ring::{Event, Filled, PayloadId, Ring};
+use crate::ring::{self, Event, Filled, PayloadId, Ring};
 
 /// Answers up to this length are received into small buffers, which stay in the cache.
 const SHORT_ANSWER_BYTES: u64 = 2048;
@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Kinds of requests that are told apart, at most.
 const LABELS_MAX: usize = 64;
 /// A wait is ended after this, to look at the time.
-const LOOK_UP: Duration = Duration::from_millis(20);
+const LOOK_UP: Duration = ring::BEAT;
 
 /// A moment to read counters at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,10 +179,10 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
             self.check_alive()?;
-            let limit_ns = left_ns.min(ns(LOOK_UP));
             match self.plan.spin {
-                true => self.look_for_work(limit_ns)?,
-                false => self.ring.wait(Duration::from_nanos(limit_ns))?,
+                true => self.look_for_work(left_ns.min(ns(LOOK_UP)))?,
+                false if left_ns > ns(LOOK_UP) => self.ring.wait_for_beat()?,
+                false => self.ring.wait(Duration::from_nanos(left_ns))?,
             }
             self.collect();
         }
@@ -308,7 +308,7 @@ impl<'a> Engine<'a> {
         self.send_on(conn)
     }
 
-    /// Hands the unsent rest to the kernel, at once.
+    /// Hands the unsent rest to the kernel, at once, or with the wait that comes next.
     fn send_on(&mut self, conn: u32) -> io::Result<()> {
         let state = &self.conns[conn as usize];
         let (Some(socket), Some((payload, at))) = (state.socket(), state.sending) else {
@@ -316,8 +316,10 @@ impl<'a> Engine<'a> {
         };
         let end = self.ring.payload_bytes(payload);
         self.ring.send(conn, socket, payload, at..end);
-        self.ring.submit()?;
-        self.collect();
+        if !self.inbox.is_empty() || matches!(self.plan.pace, Pace::Open(_)) {
+            self.ring.submit()?;
+            self.collect();
+        }
         Ok(())
     }
 
