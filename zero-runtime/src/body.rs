@@ -32,6 +32,8 @@ enum Inner {
         /// Bytes still to come, when the request declared a length.
         remaining_bytes: Option<u64>,
     },
+    /// What was read and put back, and what comes behind it.
+    PutBack(Box<(Bytes, RequestBody)>),
     /// hyper's.
     #[cfg(feature = "hyper")]
     Hyper(Box<hyper::body::Incoming>),
@@ -91,6 +93,29 @@ impl RequestBody {
             stream => Err(RequestBody(stream)),
         }
     }
+
+    /// Puts bytes that were read in front of what is left. No bytes are nothing to put back.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            let rest = std::mem::replace(&mut self.0, Inner::Empty);
+            self.0 = Inner::PutBack(Box::new((bytes, RequestBody(rest))));
+        }
+    }
+
+    /// What was put back.
+    pub(crate) fn take_put_back(&mut self) -> Bytes {
+        match std::mem::replace(&mut self.0, Inner::Empty) {
+            Inner::PutBack(parts) => {
+                let (bytes, rest) = *parts;
+                *self = rest;
+                bytes
+            }
+            other => {
+                self.0 = other;
+                Bytes::new()
+            }
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -123,6 +148,7 @@ impl Body for RequestBody {
                 }
                 polled
             }
+            Inner::PutBack(_) => Poll::Ready(Some(Ok(Frame::data(self.take_put_back())))),
             #[cfg(feature = "hyper")]
             Inner::Hyper(body) => {
                 let polled = Pin::new(&mut **body).poll_frame(cx);
@@ -134,7 +160,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self.0 {
             Inner::Empty => true,
-            Inner::Whole { .. } => false,
+            Inner::Whole { .. } | Inner::PutBack(_) => false,
             Inner::Stream {
                 remaining_bytes, ..
             } => remaining_bytes == Some(0),
@@ -156,10 +182,22 @@ impl Body for RequestBody {
                 ..
             } => SizeHint::with_exact(*remaining),
             Inner::Stream { .. } => SizeHint::default(),
+            Inner::PutBack(parts) => behind(&parts.0, parts.1.size_hint()),
             #[cfg(feature = "hyper")]
             Inner::Hyper(body) => body.size_hint(),
         }
     }
+}
+
+/// The size of `bytes` and of what comes behind them.
+fn behind(bytes: &Bytes, rest: SizeHint) -> SizeHint {
+    let bytes = bytes.len() as u64;
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(bytes));
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint
 }
 
 impl fmt::Debug for RequestBody {
@@ -167,7 +205,7 @@ impl fmt::Debug for RequestBody {
         let kind = match &self.0 {
             Inner::Empty => "Empty",
             Inner::Whole { .. } => "Whole",
-            Inner::Stream { .. } => "Stream",
+            Inner::Stream { .. } | Inner::PutBack(_) => "Stream",
             #[cfg(feature = "hyper")]
             Inner::Hyper(_) => "Hyper",
         };

@@ -30,7 +30,7 @@ fn cost(data: &Bytes) -> usize {
 }
 
 /// A piece to be appended to: itself, unless others share its memory.
-fn appendable(piece: Bytes) -> BytesMut {
+pub(crate) fn appendable(piece: Bytes) -> BytesMut {
     piece.try_into_mut().unwrap_or_else(|shared| {
         let mut moved = BytesMut::new();
         copies::append(Copied::BodyGathered, &shared, &mut moved);

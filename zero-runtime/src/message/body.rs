@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use crate::body::RequestBody;
+use crate::bridge::request_body::appendable;
 use crate::error::{BodyError, BoxError};
 use crate::pool::copies::{self, Copied};
 
@@ -18,7 +19,8 @@ use crate::pool::copies::{self, Copied};
 /// The peer is held back while it is not read, by `Config::request_window_bytes`.
 ///
 /// # Cancel safety
-/// [`next`](Self::next) is cancel safe, [`collect`](Self::collect) is not. Dropping the stream tells the shard to skip what still comes.
+/// [`next`](Self::next) is cancel safe; [`collect`](Self::collect) takes the stream, and dropping it drops that.
+/// Dropping the stream tells the shard to skip what still comes.
 pub struct BodyStream(SyncWrapper<RequestBody>);
 
 impl BodyStream {
@@ -49,26 +51,73 @@ impl BodyStream {
     /// There is more of it, or it cannot be read to its end.
     ///
     /// # Cancel safety
-    /// Not cancel safe: what was read is lost with the future, and the stream with it.
+    /// The future has the stream: dropping it drops what was read and what is left. Where that is to be kept, use
+    /// [`HttpOwnedRequest::collect_body`](super::HttpOwnedRequest::collect_body).
     pub async fn collect(mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
+        self.gather(bytes_max).await
+    }
+
+    /// As [`collect`](Self::collect), and leaves the stream as it was if the future is dropped, or there is too
+    /// much.
+    pub(super) async fn gather(&mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
+        let too_large = CollectError::TooLarge(BodyTooLarge { bytes_max });
         let hint = self.0.get_mut().size_hint();
         let expected = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
         if expected > bytes_max {
-            return Err(CollectError::TooLarge(BodyTooLarge { bytes_max }));
+            return Err(too_large);
         }
-        let mut all = BytesMut::with_capacity(expected);
-        while let Some(data) = self.next().await {
-            let data = data.map_err(CollectError::Body)?;
-            if data.len() > bytes_max - all.len() {
-                return Err(CollectError::TooLarge(BodyTooLarge { bytes_max }));
+        let mut gathering = Gathering::of(self, expected);
+        loop {
+            match gathering.stream.next().await {
+                None => return Ok(gathering.take()),
+                Some(Ok(data)) => {
+                    let is_too_large = data.len() > bytes_max - gathering.bytes.len();
+                    copies::append(Copied::BodyGathered, &data, &mut gathering.bytes);
+                    if is_too_large {
+                        return Err(too_large);
+                    }
+                }
+                Some(Err(error)) => {
+                    // What is left is no body: to collect again is not to find the beginning of one.
+                    drop(gathering.take());
+                    return Err(CollectError::Body(error));
+                }
             }
-            copies::append(Copied::BodyGathered, &data, &mut all);
         }
-        Ok(all.freeze())
     }
 
     pub(crate) fn into_inner(self) -> RequestBody {
         self.0.into_inner()
+    }
+}
+
+/// What was gathered of a stream: put back in front of it unless it is taken.
+struct Gathering<'a> {
+    stream: &'a mut BodyStream,
+    bytes: BytesMut,
+}
+
+impl<'a> Gathering<'a> {
+    /// Goes on with what was put back before.
+    fn of(stream: &'a mut BodyStream, expected_bytes: usize) -> Self {
+        let before = stream.0.get_mut().take_put_back();
+        let mut bytes = match before.is_empty() {
+            true => BytesMut::new(),
+            false => appendable(before),
+        };
+        bytes.reserve(expected_bytes - bytes.len());
+        Gathering { stream, bytes }
+    }
+
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).freeze()
+    }
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        let bytes = self.take();
+        self.stream.0.get_mut().put_back(bytes);
     }
 }
 

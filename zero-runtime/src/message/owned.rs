@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Request, Uri, Version, request};
 
-use super::{BodyStream, CollectError, Headers, HttpRequest};
+use super::{BodyStream, BodyTooLarge, CollectError, Headers, HttpRequest};
 use crate::body::RequestBody;
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::RequestLine;
@@ -149,18 +149,21 @@ impl HttpOwnedRequest {
     /// Allocates for a body that streams: as much as its declared length, else as it grows.
     ///
     /// # Errors
-    /// There is more of it, or it cannot be read to its end.
+    /// There is more of it, and the request still has it; or it cannot be read to its end, and none is left.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the body is taken by the first poll, and what was read of it is lost with the future, as is
-    /// the rest, which the server then skips. Where that matters take [`body_stream`](Self::body_stream), whose `next`
-    /// is cancel safe.
+    /// Cancel safe: a future that is dropped leaves what it has read with the request, in front of what is still to
+    /// come, for whoever reads the body next.
     pub async fn collect_body(&mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
-        match std::mem::replace(&mut self.body, OwnedBody::Whole(Bytes::new())) {
-            OwnedBody::Stream(stream) => stream.collect(bytes_max).await,
-            OwnedBody::Whole(bytes) if bytes.len() <= bytes_max => Ok(bytes),
-            OwnedBody::Whole(_) => Err(CollectError::TooLarge(super::BodyTooLarge { bytes_max })),
+        let collected = match &mut self.body {
+            OwnedBody::Stream(stream) => stream.gather(bytes_max).await,
+            OwnedBody::Whole(bytes) if bytes.len() <= bytes_max => Ok(std::mem::take(bytes)),
+            OwnedBody::Whole(_) => Err(CollectError::TooLarge(BodyTooLarge { bytes_max })),
+        };
+        if !matches!(collected, Err(CollectError::TooLarge(_))) {
+            self.body = OwnedBody::Whole(Bytes::new());
         }
+        collected
     }
 
     /// A second request like this one, to try again with; `None` if its body streams.
@@ -247,9 +250,20 @@ impl fmt::Debug for HttpOwnedRequest {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use http_body::Body;
+
     use super::*;
+    use crate::bridge::crowd::Crowd;
+    use crate::bridge::inbox::{ConnSignal, Inbox};
+    use crate::bridge::request_body::{BodySender, channel};
     use crate::proto::h1::{Conn, Event, H1Limits, HeadTable};
     use crate::proto::step;
+    use crate::slots::Key;
+    use crate::sys::EventFd;
 
     pub(super) fn request(head: &str, body: &'static [u8]) -> HttpOwnedRequest {
         let mut table = HeadTable::new(100);
@@ -311,5 +325,102 @@ mod tests {
         assert_eq!(request(HEAD, b"hi").collect_body(2).await.unwrap(), "hi");
         let error = request(HEAD, b"hi").collect_body(1).await.unwrap_err();
         assert_eq!(error.to_string(), "the body has more than 1 bytes");
+    }
+
+    /// A request whose body streams, and what sends it.
+    fn streaming() -> (HttpOwnedRequest, BodySender) {
+        let bell = Arc::new(EventFd::new().unwrap());
+        let inbox = Inbox::new(1, bell, Crowd::new(1, 1, 1));
+        let key = Key {
+            index: 0,
+            generation: 0,
+        };
+        let (sender, receiver) = channel(ConnSignal::new(key, inbox), false);
+        let mut request = request(HEAD, b"");
+        let body = RequestBody::stream(receiver, None);
+        request.body = OwnedBody::Stream(Box::new(BodyStream::new(body)));
+        (request, sender)
+    }
+
+    /// Polls a future once, and drops it.
+    fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_collection_that_is_dropped_or_refused_loses_nothing() {
+        type Read = fn(HttpOwnedRequest) -> Vec<Bytes>;
+        let ways: [Read; 4] = [
+            |mut request| match poll_once(request.collect_body(100)) {
+                Poll::Ready(Ok(all)) => vec![all],
+                other => panic!("{other:?}"),
+            },
+            |mut request| match poll_once(request.body_stream().unwrap().collect(100)) {
+                Poll::Ready(Ok(all)) => vec![all],
+                other => panic!("{other:?}"),
+            },
+            |mut request| {
+                let mut stream = request.body_stream().unwrap();
+                let next = || match poll_once(stream.next()) {
+                    Poll::Ready(data) => data.map(Result::unwrap),
+                    Poll::Pending => panic!("all of it is there"),
+                };
+                std::iter::from_fn(next).collect()
+            },
+            |request| {
+                let mut body = request.into_http().unwrap().into_body();
+                assert_eq!(body.size_hint().lower(), 8);
+                assert!(!body.is_end_stream());
+                let mut cx = Context::from_waker(Waker::noop());
+                let next = || match Pin::new(&mut body).poll_frame(&mut cx) {
+                    Poll::Ready(frame) => frame.map(|frame| frame.unwrap().into_data().unwrap()),
+                    Poll::Pending => panic!("all of it is there"),
+                };
+                std::iter::from_fn(next).collect()
+            },
+        ];
+        for read in ways {
+            let (mut request, mut sender) = streaming();
+            sender.data(Bytes::from_static(b"on"));
+            assert!(poll_once(request.collect_body(100)).is_pending());
+            sender.data(Bytes::from_static(b"e, "));
+            assert!(poll_once(request.collect_body(100)).is_pending());
+            // Known to be too much before anything is read, and when it is read.
+            let too_large = |polled: Poll<Result<Bytes, CollectError>>| {
+                matches!(polled, Poll::Ready(Err(CollectError::TooLarge(_))))
+            };
+            assert!(too_large(poll_once(request.collect_body(4))));
+            sender.data(Bytes::from_static(b"two"));
+            assert!(too_large(poll_once(request.collect_body(7))));
+            sender.end(None);
+            assert_eq!(read(request).concat(), b"one, two");
+        }
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_never_collected() {
+        let (mut request, mut sender) = streaming();
+        sender.data(Bytes::from_static(b"half"));
+        assert!(poll_once(request.collect_body(100)).is_pending());
+        drop(sender);
+        let broken = poll_once(request.collect_body(100));
+        assert!(
+            matches!(broken, Poll::Ready(Err(CollectError::Body(_)))),
+            "{broken:?}"
+        );
+        let again = poll_once(request.collect_body(100));
+        assert!(
+            matches!(&again, Poll::Ready(Ok(none)) if none.is_empty()),
+            "{again:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_that_is_too_long_stays() {
+        let mut request = request(HEAD, b"hi");
+        assert!(request.collect_body(1).await.is_err());
+        assert_eq!(request.body(), b"hi");
+        assert_eq!(request.collect_body(2).await.unwrap(), "hi");
+        assert_eq!(request.body(), b"");
     }
 }
