@@ -1,5 +1,5 @@
 //! The modes of `ZeroRuntime`, and a raw shard, take nothing from the heap: not one allocation in ten thousand
-//! requests.
+//! requests; on workers not one in a hundred.
 //!
 //! One test, for the counts are the process's: a second test, or its start, would be counted too.
 #![cfg(feature = "zero")]
@@ -56,6 +56,10 @@ fn echo(body: &[u8]) -> ZeroResponse {
     ZeroResponse::ok().buffer(echo)
 }
 
+async fn on_workers(request: HttpOwnedRequest) -> ZeroResponse {
+    app(request.as_request())
+}
+
 fn router() -> Router {
     let here = |request: HttpRequest<'_>, _: &Params<'_, '_>| app(request);
     Router::new().get("/plaintext", here).post("/echo", here)
@@ -72,14 +76,20 @@ fn listening() -> (ZeroRuntime, SocketAddr) {
 fn no_mode_takes_anything_from_the_heap() {
     let (sync, at_sync) = listening();
     let (per_core, at_per_core) = listening();
+    let (workers, at_workers) = listening();
     let (tower, at_tower) = listening();
     let local = || async |request: HttpOwnedRequest| app(request.as_request());
-    let modes: [(&str, ShutdownHandle, SocketAddr); 3] = [
+    let modes: [(&str, ShutdownHandle, SocketAddr); 4] = [
         ("run_sync", sync.run_sync(app).unwrap(), at_sync),
         (
             "run_per_core",
             per_core.run_per_core(local).unwrap(),
             at_per_core,
+        ),
+        (
+            "run_async",
+            workers.run_async(on_workers).unwrap(),
+            at_workers,
         ),
         (
             "run_tower + router",
@@ -98,11 +108,16 @@ fn no_mode_takes_anything_from_the_heap() {
             for pipeline in [1, PIPELINE] {
                 let taken = count(addr, bytes, pipeline);
                 eprintln!("{mode}, {request} x{pipeline}: {taken:?}");
-                assert_eq!(
-                    taken,
-                    AllocCount::default(),
-                    "{mode}, {request} x{pipeline}"
-                );
+                let what = format!("{mode}, {request} x{pipeline}");
+                match mode {
+                    // Requests take nothing there, either; but a thread of the runtime that has not served
+                    // before, or takes over from one that is held up, makes itself what it needs.
+                    "run_async" => assert!(
+                        taken.allocations < REQUESTS as u64 / 100,
+                        "{what}: {taken:?}"
+                    ),
+                    _ => assert_eq!(taken, AllocCount::default(), "{what}"),
+                }
             }
         }
     }

@@ -18,7 +18,9 @@ use crate::bridge::inbox::{ConnSignal, Inbox};
 use crate::bridge::link::{Answer, Call, Complete, Outcome, ShardPort, Taken, link};
 use crate::dispatch::{Classes, Thresholds};
 use crate::driver::{Driver, Sink};
-use crate::message::{HttpOwnedRequest, OwnedHead, ResponseBody, ResponseHead, ZeroResponse};
+use crate::message::{
+    HttpOwnedRequest, OwnedHead, Pooled, ResponseBody, ResponseHead, ZeroResponse,
+};
 use crate::pool::arena::Arena;
 use crate::pool::write_buf::WriteBuf;
 use crate::proto::date::DateCache;
@@ -282,6 +284,7 @@ impl Link {
             body: RequestBody::empty(),
             signal: self.signal.clone(),
             class: None,
+            emptied: Pooled::emptied(),
         });
         assert!(sent.is_none(), "an empty link has room");
         self.port.announce();

@@ -22,7 +22,7 @@ use super::reply::ReplyReceiver;
 use super::tenancy::Tenancy;
 use crate::body::RequestBody;
 use crate::dispatch::ClassId;
-use crate::message::ResponseHead;
+use crate::message::{Pooled, ResponseHead};
 use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
 use crate::slots::Key;
@@ -51,6 +51,8 @@ pub(crate) struct Call<S: HttpService> {
     pub(crate) signal: Arc<ConnSignal>,
     /// Where the poll's time is to be noted.
     pub(crate) class: Option<ClassId>,
+    /// For the worker to make a response of: the shard is left with those it has sent.
+    pub(crate) emptied: Pooled,
 }
 
 /// What became of a call.

@@ -17,8 +17,9 @@ use crate::pool::write_buf::COPY_BYTES_MAX;
 
 /// A response for the server's own modes.
 ///
-/// What it is made of is kept by each thread and used again: after warm-up a response without a stream
-/// allocates nothing. The server adds `content-length` or `transfer-encoding`, `connection` and `date`.
+/// What it is made of is kept by each thread and used again: after warm-up a response allocates nothing, unless its body
+/// streams, or is a [`text`](Self::text) or JSON of more than 4,096 bytes, whose memory is sent from where it is, and
+/// leaves the pool with it. The server adds `content-length` or `transfer-encoding`, `connection` and `date`.
 ///
 /// `json` is there with the crate's feature `json`, which is not on unless asked for:
 /// `zero-runtime = { features = ["json"] }`. Without it, `bytes` or `text` take what another crate has written.
@@ -103,6 +104,13 @@ impl Pooled {
         let mut lines = KEPT.with_borrow_mut(Vec::pop).unwrap_or_else(blank);
         lines.status = status;
         Pooled(Some(lines))
+    }
+
+    /// An emptied one, if the thread has any, for another thread to keep: whoever sends what others have made
+    /// comes to have all of them.
+    #[inline]
+    pub(crate) fn emptied() -> Self {
+        Pooled(KEPT.with_borrow_mut(Vec::pop))
     }
 }
 
@@ -253,6 +261,9 @@ impl ZeroResponse {
     }
 
     /// A text as the body; `text/plain; charset=utf-8` unless a header says otherwise.
+    ///
+    /// It is copied: into memory that is used again, up to 4,096 bytes of it; a longer one into memory of its own. A
+    /// large text that is a `String` or `Bytes` already is better sent by [`bytes`](Self::bytes), without a copy.
     #[inline]
     pub fn text(self, text: impl AsRef<str>) -> Self {
         let content_type = b"content-type: text/plain; charset=utf-8\r\n";
@@ -261,7 +272,8 @@ impl ZeroResponse {
 
     /// `value` as JSON; `application/json` unless a header says otherwise.
     ///
-    /// A value that cannot be serialised is traced as an error and answered with 500.
+    /// It is written to memory as a [`text`](Self::text)'s. A value that cannot be serialised is traced as an error and
+    /// answered with 500.
     #[cfg(feature = "json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
     pub fn json(mut self, value: &(impl serde::Serialize + ?Sized)) -> Self {
@@ -293,6 +305,9 @@ impl ZeroResponse {
 
     /// A body that streams: each piece is sent when it comes, and the next asked for when there is
     /// room. Its length is sent if its size hint is exact, else it goes in chunks.
+    ///
+    /// # What allocates
+    /// Two boxes: one for `body`, one for what makes its errors [`BoxError`]s. Pieces are sent as they are.
     pub fn stream<B>(mut self, body: B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -535,6 +550,28 @@ mod tests {
         };
         assert!(next.lines.is_empty() && next.payload.is_empty());
         assert!(!next.has_date && !next.closes && !next.has_content_type);
+    }
+
+    #[test]
+    fn an_emptied_response_is_used_again_by_the_thread_that_is_given_it() {
+        // In threads of its own, whose pools nobody else has a share in.
+        let made_and_used = std::thread::spawn(|| {
+            assert!(Pooled::emptied().0.is_none());
+            let made = ZeroResponse::ok().text("hi").close();
+            let at = |response: &ZeroResponse| std::ptr::from_ref(&*response.head).addr();
+            let made_at = at(&made);
+            drop(made);
+            let emptied = Pooled::emptied();
+            let other = std::thread::spawn(move || {
+                drop(emptied);
+                let used = ZeroResponse::ok();
+                assert!(used.head.payload.is_empty() && !used.head.closes);
+                at(&used)
+            });
+            (made_at, other.join().unwrap())
+        });
+        let (made, used) = made_and_used.join().unwrap();
+        assert_eq!(made, used);
     }
 
     #[test]

@@ -89,8 +89,8 @@ impl ZeroRuntime {
     ///
     /// # What allocates
     /// A request that is whole in its receive buffer: nothing, nor does a response of
-    /// [`text`](ZeroResponse::text), [`json`](ZeroResponse::json) (feature `json`), [`buffer`](ZeroResponse::buffer)
-    /// or `'static` bytes, once the thread's pools are warm. One that comes in pieces is collected: in shared
+    /// [`text`](ZeroResponse::text) or [`json`](ZeroResponse::json) (feature `json`) of up to 4,096 bytes,
+    /// [`buffer`](ZeroResponse::buffer) or `'static` bytes, once the thread's pools are warm. One that comes in pieces is collected: in shared
     /// blocks up to 4 KiB, else in a buffer of its own.
     ///
     /// # Cancel safety
@@ -138,8 +138,10 @@ impl ZeroRuntime {
     /// long, or block now and then.
     ///
     /// # What allocates
-    /// A future that is ready at its first poll: nothing of ours; the runtime's workers are told once a batch. One
-    /// that waits becomes a tokio task, which is allocated, with the rings its response comes back by.
+    /// A future that is ready at its first poll: nothing, once the pools are warm; a response's memory goes to the
+    /// shard with it and comes back with a later call. One that waits becomes a tokio task, which is allocated, with the
+    /// rings its response comes back by, and perhaps its response: it may end on a thread that has none to use again.
+    /// For responses see [`ZeroResponse`]; a text or JSON of more than 4,096 bytes has memory of its own.
     ///
     /// # Cancel safety
     /// A future is dropped at an await when its client goes away, unless `Config::disconnect` says

@@ -14,6 +14,7 @@ use crate::bridge::request_body;
 use crate::config::Dispatch;
 use crate::dispatch::{ClassId, Way};
 use crate::driver::{Driver, Ended, Sink};
+use crate::message::Pooled;
 use crate::proto::h1::BodyKind;
 use crate::ring::Ring;
 use crate::service::sealed::Fill;
@@ -373,6 +374,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             body,
             signal,
             class,
+            emptied: Pooled::emptied(),
         };
         for _ in 0..self.ports.len() {
             let port = &mut self.ports[self.next_port];

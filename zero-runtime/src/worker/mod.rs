@@ -378,6 +378,8 @@ fn answer<S: HttpService, X: Spawn>(
     spawn: &X,
     response_window_bytes: usize,
 ) -> Outcome {
+    // Into this thread's pool, where the handler takes it from.
+    drop(call.emptied);
     let mut driver = spare.take().unwrap_or_else(|| Box::pin(Driver::idle()));
     let mut first = FirstPoll::default();
     // The task that goes on polls the driver at once, so this waker is never relied on.
