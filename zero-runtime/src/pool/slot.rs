@@ -149,9 +149,14 @@ impl io::Write for Slot<Reserved> {
 }
 
 impl Append for Slot<Reserved> {
+    /// # Panics
+    /// If there is not room for all of them: whoever copies so has looked.
     fn append(&mut self, bytes: &[u8]) {
-        let taken = self.put_slice(bytes);
-        debug_assert_eq!(taken, bytes.len(), "there is room");
+        assert!(
+            bytes.len() <= self.room_bytes(),
+            "the slot has no room for all that is copied"
+        );
+        self.put_slice(bytes);
     }
 }
 
@@ -418,6 +423,15 @@ mod tests {
     fn no_more_is_written_than_there_is() {
         let pool = SlotPool::new(1, 4);
         pool.take().unwrap().reserve().put_zeros(5);
+    }
+
+    #[test]
+    #[should_panic(expected = "no room for all that is copied")]
+    fn a_copy_that_does_not_fit_is_not_cut_short() {
+        let pool = SlotPool::new(1, 4);
+        let mut slot = pool.take().unwrap().reserve();
+        Append::append(&mut slot, b"abcd");
+        Append::append(&mut slot, b"e");
     }
 
     #[test]
