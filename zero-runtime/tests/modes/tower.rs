@@ -1,4 +1,4 @@
-//! `run_tower` under tower's own layers, and with http-typed ones; `run_async` on its workers.
+//! `run_tower` under tower's own layers, and with http-typed ones, wherever it may poll; `run_async` on its workers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_http::set_header::SetResponseHeaderLayer;
 use zero_runtime::router::Router;
 use zero_runtime::tower_http_compat::HttpLayer;
-use zero_runtime::{Config, HttpOwnedRequest, StatusCode, ZeroResponse};
+use zero_runtime::{Config, Dispatch, HttpOwnedRequest, StatusCode, ZeroResponse};
 
 use crate::client::Client;
 use crate::listening;
@@ -20,15 +20,27 @@ use crate::patience::eventually;
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: h\r\n\r\n";
 
-/// Serves a tower service for as long as `test` runs.
+/// Where a service may be polled first: by turns, each told with a service of its own. A class is on the shard after
+/// its first short poll.
+fn everywhere() -> impl Iterator<Item = Config> {
+    let ways = [Dispatch::Inline, Dispatch::Adaptive, Dispatch::Workers];
+    ways.into_iter().map(|way| {
+        eprintln!("{way:?}");
+        Config::default().dispatch(way).inline_streak(1)
+    })
+}
+
+/// Serves a tower service for as long as `test` runs, polled first by each [`Dispatch`].
 macro_rules! serving {
     ($service:expr, $test:expr) => {{
-        let (runtime, client) = listening(Config::default());
-        let handle = runtime.run_tower($service).unwrap();
-        let test: fn(Client) = $test;
-        test(client);
-        handle.shutdown();
-        handle.wait().unwrap();
+        for config in everywhere() {
+            let (runtime, client) = listening(config);
+            let handle = runtime.run_tower($service).unwrap();
+            let test: fn(Client) = $test;
+            test(client);
+            handle.shutdown();
+            handle.wait().unwrap();
+        }
     }};
 }
 
@@ -49,19 +61,22 @@ async fn or_unavailable(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_is_answered_with_500_or_as_a_layer_says() {
-    let service = ServiceBuilder::new()
-        .timeout(Duration::from_millis(50))
-        .service_fn(app);
-    serving!(service, |client| {
+    let service = || {
+        let timeout = Duration::from_millis(50);
+        ServiceBuilder::new().timeout(timeout).service_fn(app)
+    };
+    serving!(service(), |client| {
         assert_eq!(client.ask(GET).status, 200);
         assert_eq!(client.ask(SLOW).status, 500);
         assert_eq!(client.ask(GET).status, 200);
     });
-    let service = ServiceBuilder::new()
-        .then(or_unavailable)
-        .timeout(Duration::from_millis(50))
-        .service_fn(app);
-    serving!(service, |client| assert_eq!(client.ask(SLOW).status, 503));
+    let service = || {
+        ServiceBuilder::new()
+            .then(or_unavailable)
+            .timeout(Duration::from_millis(50))
+            .service_fn(app)
+    };
+    serving!(service(), |client| assert_eq!(client.ask(SLOW).status, 503));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,10 +88,14 @@ async fn a_limit_makes_requests_wait_and_shedding_turns_them_away() {
         RUNNING.fetch_sub(1, Ordering::SeqCst);
         Ok::<_, Infallible>(ZeroResponse::ok())
     };
-    let service = ServiceBuilder::new()
-        .layer(GlobalConcurrencyLimitLayer::new(1))
-        .service_fn(counted);
-    serving!(service, |client| {
+    let service = || {
+        ServiceBuilder::new()
+            .layer(GlobalConcurrencyLimitLayer::new(1))
+            .service_fn(counted)
+    };
+    serving!(service(), |client| {
+        // Each shape of requests is on the shard from its second call, if it may be: there the limit is waited for.
+        assert_eq!(client.ask(GET).status, 200);
         let mut conns: Vec<_> = (0..4).map(|_| client.connect()).collect();
         conns.iter_mut().for_each(|conn| conn.send(GET));
         assert!(conns.iter_mut().all(|conn| conn.answer().status == 200));
@@ -90,12 +109,16 @@ async fn a_limit_makes_requests_wait_and_shedding_turns_them_away() {
         }
         Ok::<_, Infallible>(ZeroResponse::ok())
     };
-    let service = ServiceBuilder::new()
-        .then(or_unavailable)
-        .load_shed()
-        .layer(ConcurrencyLimitLayer::new(1))
-        .service_fn(held);
-    serving!(service, |client| {
+    let service = || {
+        ServiceBuilder::new()
+            .then(or_unavailable)
+            .load_shed()
+            .layer(ConcurrencyLimitLayer::new(1))
+            .service_fn(held)
+    };
+    serving!(service(), |client| {
+        ENTERED.store(false, Ordering::SeqCst);
+        assert_eq!(client.ask(GET).status, 200);
         let mut first = client.connect();
         first.send(SLOW);
         eventually("the first is let in", || ENTERED.load(Ordering::SeqCst));
@@ -108,11 +131,13 @@ async fn a_limit_makes_requests_wait_and_shedding_turns_them_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_buffer_and_a_rate_limit_hold_requests_back() {
-    let service = ServiceBuilder::new()
-        .buffer(16)
-        .rate_limit(2, Duration::from_millis(100))
-        .service_fn(app);
-    serving!(service, |client| {
+    let service = || {
+        ServiceBuilder::new()
+            .buffer(16)
+            .rate_limit(2, Duration::from_millis(100))
+            .service_fn(app)
+    };
+    serving!(service(), |client| {
         let started = std::time::Instant::now();
         let mut conns: Vec<_> = (0..5).map(|_| client.connect()).collect();
         conns.iter_mut().for_each(|conn| conn.send(GET));
@@ -150,6 +175,7 @@ impl tower::retry::Policy<HttpOwnedRequest, ZeroResponse, Infallible> for Again 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_tried_again_with_its_body() {
     let tries = Arc::new(AtomicUsize::new(0));
+    // Fails twice, whoever asks.
     let flaky = service_fn(move |request: HttpOwnedRequest| {
         let status = match tries.fetch_add(1, Ordering::SeqCst) % 3 {
             2 => StatusCode::OK,
@@ -159,7 +185,7 @@ async fn a_request_is_tried_again_with_its_body() {
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let service = ServiceBuilder::new().retry(Again(5)).service(flaky);
-    serving!(service, |client| {
+    serving!(service.clone(), |client| {
         let post = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi";
         let answer = client.ask(post);
         assert_eq!((answer.status, answer.text()), (200, "hi"));
@@ -205,7 +231,7 @@ async fn a_router_answers_and_awaits() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             ZeroResponse::ok().text("later")
         });
-    serving!(router, |client| {
+    serving!(router.clone(), |client| {
         let get = |path| client.ask(&format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n"));
         assert_eq!(get("/").text(), "now");
         assert_eq!(get("/users/7").text(), "7");
@@ -231,7 +257,7 @@ async fn http_typed_layers_go_around_it() {
             assert_eq!(request.header("x-asked"), Some("1"));
             Ok::<_, Infallible>(ZeroResponse::ok().text(request.peer_addr().ip().to_string()))
         });
-    serving!(service, |client| {
+    serving!(service.clone(), |client| {
         let answer = client.ask("GET /a?b HTTP/1.1\r\nhost: h\r\nX-Asked: 1\r\n\r\n");
         assert_eq!(
             (answer.text(), answer.header("x-layer")),
