@@ -12,17 +12,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use tower::service_fn;
+use tower::layer::util::Identity;
+use tower::util::MapRequestLayer;
+use tower::{Layer, service_fn};
 use zero_runtime::raw::Event;
 use zero_runtime::router::{Params, Router};
 use zero_runtime::service::{ConnInfo, HttpService, Made, MakeHttpService, Tower};
-use zero_runtime::tower_http_compat::FromHttp;
+use zero_runtime::tower_http_compat::{FromHttp, HttpLayer};
+use zero_runtime::upgrade::OnUpgrade;
 use zero_runtime::{
     BoxError, Config, Copied, Copies, HttpOwnedRequest, HttpRequest, Io, RawShard, RequestBody,
     SendBuffer, ShutdownHandle, ZeroResponse, ZeroRuntime,
 };
+
+#[path = "support/patience.rs"]
+mod patience;
+
+use patience::eventually;
 
 const REQUESTS: u64 = 100;
 
@@ -59,15 +68,19 @@ fn copies(addr: SocketAddr, request: &str, bytes: usize) -> Copies {
     let before = Copies::now();
     for _ in 0..REQUESTS {
         stream.write_all(request.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.extend_from_slice(&byte);
-        }
+        read_head(&mut stream);
         stream.read_exact(&mut vec![0; bytes]).unwrap();
     }
     Copies::now().since(before)
+}
+
+fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend_from_slice(&byte);
+    }
 }
 
 fn get(path: &str) -> String {
@@ -102,8 +115,11 @@ fn expect(what: &str, copies: Copies, each: &[(Copied, u64)]) {
 fn bytes_are_copied_only_where_that_is_the_better_choice() {
     assert_eq!(Copies::now().total(), 0);
     borrowed_requests();
+    heads_in_two_writes();
     owned_requests();
     https_types();
+    rewritten_heads();
+    read_ahead_of_an_upgrade();
     raw_requests();
     raw_streams();
 }
@@ -129,6 +145,29 @@ fn borrowed_requests() {
     stop(handle);
 }
 
+/// A head that comes in two writes is put together: both parts of it.
+fn heads_in_two_writes() {
+    let (runtime, addr) = listening();
+    let handle = runtime.run_sync(app).unwrap();
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let request = get("/nothing");
+    let (first, second) = request.split_at(20);
+    let mut come = 0;
+    let before = Copies::now();
+    for _ in 0..REQUESTS {
+        stream.write_all(first.as_bytes()).unwrap();
+        come += first.len() as u64;
+        eventually("it has come", || handle.stats().bytes_in == come);
+        stream.write_all(second.as_bytes()).unwrap();
+        come += second.len() as u64;
+        read_head(&mut stream);
+    }
+    let copies = Copies::now().since(before);
+    expect("two writes", copies, &[(Copied::Carried, 2)]);
+    stop(handle);
+}
+
 /// A request that may outlive its receive buffer is taken out of it, once.
 fn owned_requests() {
     use Copied::*;
@@ -136,6 +175,10 @@ fn owned_requests() {
     let (per_core, at_per_core) = listening();
     let local = || async |request: HttpOwnedRequest| app(request.as_request());
     let per_core = per_core.run_per_core(local).unwrap();
+    let (workers, at_workers) = listening();
+    let workers = workers
+        .run_async(async |request: HttpOwnedRequest| app(request.as_request()))
+        .unwrap();
     let (tower, at_tower) = listening();
     let here = |request: HttpRequest<'_>, _: &Params<'_, '_>| app(request);
     let router = ["/nothing", "/small", "/buffer", "/large"]
@@ -144,7 +187,12 @@ fn owned_requests() {
             router.get(path, here).post(path, here)
         });
     let tower = tower.run_tower(router).unwrap();
-    for (mode, addr) in [("run_per_core", at_per_core), ("run_tower", at_tower)] {
+    let modes = [
+        ("run_per_core", at_per_core),
+        ("run_async", at_workers),
+        ("run_tower", at_tower),
+    ];
+    for (mode, addr) in modes {
         let of = |request: String, bytes| copies(addr, &request, bytes);
         expect(mode, of(get("/nothing"), 0), &[(HeadKept, 1)]);
         expect(mode, of(get("/small"), 5), &[(HeadKept, 1), (Joined, 1)]);
@@ -158,6 +206,7 @@ fn owned_requests() {
         assert!(bodies < REQUESTS / 2, "{mode}: {large:?}");
     }
     stop(per_core);
+    stop(workers);
     stop(tower);
 }
 
@@ -254,6 +303,70 @@ fn https_types() {
     let handle = runtime.run_tower(compat).unwrap();
     let of = copies(addr, &get("/nothing"), 0);
     expect("tower_http_compat", of, &[(HeadKept, 1)]);
+    stop(handle);
+}
+
+/// A head that a layer has changed, or that has been in `http`'s types, is written anew: once, whatever it is made of.
+fn rewritten_heads() {
+    use Copied::*;
+
+    let nothing = || {
+        service_fn(async |request: HttpOwnedRequest| {
+            assert_eq!((request.path(), request.header("host")), ("/", Some("h")));
+            Ok::<_, Infallible>(ZeroResponse::ok())
+        })
+    };
+    let (runtime, addr) = listening();
+    let in_https_types = HttpLayer::new(Identity::new()).layer(nothing());
+    let handle = runtime.run_tower(in_https_types).unwrap();
+    let of = copies(addr, &get("/"), 0);
+    expect("HttpLayer", of, &[(HeadKept, 1), (HeadRewritten, 1)]);
+    stop(handle);
+
+    let (runtime, addr) = listening();
+    let appending = MapRequestLayer::new(|mut request: HttpOwnedRequest| {
+        let name = HeaderName::from_static("x-id");
+        request.append_header(&name, &HeaderValue::from_static("7"));
+        request
+    });
+    let handle = runtime.run_tower(appending.layer(nothing())).unwrap();
+    let of = copies(addr, &get("/"), 0);
+    expect("append_header", of, &[(HeadKept, 1), (HeadRewritten, 1)]);
+    stop(handle);
+}
+
+/// What came behind the head of an upgrade goes with the connection.
+fn read_ahead_of_an_upgrade() {
+    let (io, addr) = bound();
+    let (tell, told) = std::sync::mpsc::channel();
+    let upgrading = service_fn(move |mut request: http::Request<RequestBody>| {
+        let on_upgrade: OnUpgrade = request.extensions_mut().remove().unwrap();
+        let tell = tell.clone();
+        tokio::spawn(async move { tell.send(on_upgrade.await.unwrap().read_ahead).unwrap() });
+        let answer = http::Response::builder()
+            .status(101)
+            .header("connection", "upgrade")
+            .header("upgrade", "echo")
+            .body(Full::new(Bytes::new()));
+        std::future::ready(Ok::<_, Infallible>(answer.unwrap()))
+    });
+    let handle = io.serve(Everyone(upgrading)).unwrap();
+    let before = Copies::now();
+    for _ in 0..REQUESTS {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        let request =
+            "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nearly";
+        stream.write_all(request.as_bytes()).unwrap();
+        read_head(&mut stream);
+        assert_eq!(told.recv().unwrap(), "early");
+    }
+    let copies = Copies::now().since(before);
+    let each = [
+        (Copied::HeadKept, 1),
+        (Copied::Carried, 1),
+        (Copied::ReadAhead, 1),
+    ];
+    expect("an upgrade", copies, &each);
     stop(handle);
 }
 

@@ -2,6 +2,7 @@
 
 mod edit;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -214,27 +215,23 @@ impl OwnedHead {
     /// What HTTP/1.1 cannot express: a target of more than 65,534 bytes.
     pub(crate) fn from_http(parts: &request::Parts) -> Result<OwnedHead, http::Error> {
         let target = match parts.uri.path_and_query() {
-            Some(target) => target.as_str().to_owned(),
-            None => parts.uri.to_string(),
+            Some(target) => Cow::Borrowed(target.as_str()),
+            None => Cow::Owned(parts.uri.to_string()),
         };
         let Ok(target_bytes) = u16::try_from(target.len()) else {
             // As `http` itself refuses one, with its own error.
-            return Err(Uri::try_from(target).map(drop).unwrap_err().into());
+            return Err(Uri::try_from(&*target).map(drop).unwrap_err().into());
         };
         let mut head = BytesMut::with_capacity(64 + target.len() + parts.headers.len() * 48);
         let line = RequestLine::of(parts.method.as_str().len(), target_bytes, parts.version);
-        let mut put = |bytes: &[u8]| copies::append(Copied::HeadRewritten, bytes, &mut head);
-        put(parts.method.as_str().as_bytes());
-        put(b" ");
-        put(target.as_bytes());
-        put(b" HTTP/1.1\r\n");
-        for (name, value) in &parts.headers {
-            put(name.as_str().as_bytes());
-            put(b": ");
-            put(value.as_bytes());
-            put(b"\r\n");
-        }
-        put(b"\r\n");
+        let method = parts.method.as_str().as_bytes();
+        let start: [&[u8]; 4] = [method, b" ", target.as_bytes(), b" HTTP/1.1\r\n"];
+        let fields = parts.headers.iter();
+        let fields = fields.flat_map(|(name, value)| -> [&[u8]; 4] {
+            [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]
+        });
+        let all = start.into_iter().chain(fields).chain([&b"\r\n"[..]]);
+        copies::append_all(Copied::HeadRewritten, all, &mut head);
         Ok(OwnedHead {
             bytes: head.freeze(),
             line,

@@ -94,6 +94,17 @@ pub(crate) fn append(why: Copied, bytes: &[u8], to: &mut impl Append) {
     to.append(bytes);
 }
 
+/// Copies parts of one whole behind what is in `to`, which is one copy, however many they are.
+#[inline]
+pub(crate) fn append_all<'a>(
+    why: Copied,
+    parts: impl IntoIterator<Item = &'a [u8]>,
+    to: &mut impl Append,
+) {
+    note(why);
+    parts.into_iter().for_each(|part| to.append(part));
+}
+
 /// Copies `bytes` into memory of their own. No bytes are no copy.
 #[inline]
 pub(crate) fn shared(why: Copied, bytes: &[u8]) -> Bytes {

@@ -120,9 +120,7 @@ fn empty_line_start(head: &[u8]) -> usize {
 
 fn joined(parts: &[&[u8]]) -> Bytes {
     let mut all = SendBuffer::with_capacity(parts.iter().map(|part| part.len()).sum());
-    for part in parts {
-        copies::append(Copied::HeadRewritten, part, &mut all);
-    }
+    copies::append_all(Copied::HeadRewritten, parts.iter().copied(), &mut all);
     all.freeze()
 }
 
