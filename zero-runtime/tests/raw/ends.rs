@@ -1,7 +1,7 @@
 //! How connections end, and the shard.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -31,6 +31,26 @@ fn a_reset_is_told_as_one() {
         DisconnectReason::Failed(ErrorKind::ConnectionReset)
     );
     assert_eq!(shard.stats().connections_open, 0);
+}
+
+#[test]
+fn a_peer_that_had_ended_its_side_and_is_gone_breaks_the_pipe() {
+    let (mut shard, addr) = streams(Config::default());
+    let peer = TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    peer.shutdown(Shutdown::Write).unwrap();
+    until(&mut shard, |event| {
+        matches!(event, Event::HalfClosed { .. }).then_some(())
+    });
+    SockRef::from(&peer)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(peer);
+    shard.stream_write(conn, b"to nobody").unwrap();
+    assert_eq!(
+        closed(&mut shard),
+        DisconnectReason::Failed(ErrorKind::BrokenPipe)
+    );
 }
 
 #[test]

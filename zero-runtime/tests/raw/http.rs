@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use zero_runtime::raw::{ConnId, DisconnectReason, Event, RespondError};
+use zero_runtime::raw::{ConnId, DetachError, DisconnectReason, Event, RespondError};
 use zero_runtime::{BodyError, Config, RawShard, ZeroResponse};
 
 use crate::support::*;
@@ -577,4 +577,104 @@ fn a_connection_is_not_handed_over() {
     });
     let answer = asking.join().unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 500"), "{answer:?}");
+}
+
+/// A connection, and its request whose body is still to come.
+fn begun(shard: &mut RawShard) -> ConnId {
+    until(shard, |event| match event {
+        Event::Request { conn, is_whole, .. } => {
+            assert!(!is_whole);
+            Some(conn)
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn http_is_spoken_at_a_unix_socket_as_well() {
+    let dir = std::env::temp_dir().join(format!("zero-raw-http-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("http.sock");
+    let mut shard = RawShard::new(Config::default()).unwrap();
+    shard.http_listen_unix(&path).unwrap();
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let client = std::thread::spawn(move || {
+        let request = b"GET /unix HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    });
+    assert_eq!(bodies(&serve(&mut shard, client)), ["200 GET /unix 0 0"]);
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn what_is_sent_behind_a_body_is_told_with_its_end() {
+    let (mut shard, addr) = http(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    for (trailer, expected) in [("x-sum: 7\r\n", Some("7")), ("", None)] {
+        let head = "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+        peer.write_all(head.as_bytes()).unwrap();
+        let conn = begun(&mut shard);
+        write!(peer, "2\r\nhi\r\n0\r\n{trailer}\r\n").unwrap();
+        let trailers = until(&mut shard, |event| match event {
+            Event::BodyEnd { trailers, .. } => Some(trailers),
+            _ => None,
+        });
+        let sum = trailers.as_ref().and_then(|trailers| trailers.get("x-sum"));
+        assert_eq!(sum.map(|sum| sum.to_str().unwrap()), expected);
+        shard.http_respond(conn, ZeroResponse::ok()).unwrap();
+    }
+}
+
+#[test]
+fn a_request_is_taken_out_without_the_body_that_is_still_to_come() {
+    let (mut shard, addr) = http(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let head = b"POST /part HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n";
+    peer.write_all(head).unwrap();
+    let conn = begun(&mut shard);
+    let mut request = shard.detach_http_request().unwrap();
+    assert_eq!((request.path(), request.body()), ("/part", &b""[..]));
+    assert!(request.body_stream().is_none());
+    // It is told of, and taken out, as it comes.
+    peer.write_all(b"body").unwrap();
+    let mut body = Vec::new();
+    while body.len() < 4 {
+        until(&mut shard, |event| {
+            matches!(event, Event::Body { .. }).then_some(())
+        });
+        body.extend_from_slice(&shard.detach_event_data().unwrap());
+    }
+    assert_eq!(body, b"body");
+    shard.http_respond(conn, ZeroResponse::ok()).unwrap();
+}
+
+#[test]
+fn a_piece_that_is_longer_than_a_slot_is_not_taken_out() {
+    let (mut shard, addr) = http(Config::default().recv_buffer_bytes(64));
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let first = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    peer.write_all(first.as_bytes()).unwrap();
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, .. } => Some(conn),
+        _ => None,
+    });
+    // What comes behind a request that is not answered waits in one piece.
+    let head = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\n";
+    let second = head.to_owned() + &"x".repeat(500);
+    peer.write_all(second.as_bytes()).unwrap();
+    let come = (first.len() + second.len()) as u64;
+    until_true(&mut shard, |shard| {
+        shard.conn_stats(conn).unwrap().bytes_in == come
+    });
+    shard.http_respond(conn, ZeroResponse::ok()).unwrap();
+    let bytes = until(&mut shard, |event| match event {
+        Event::Body { data, .. } => Some(data.len()),
+        _ => None,
+    });
+    assert_eq!(bytes, 500);
+    assert_eq!(shard.detach_event_data().unwrap_err(), DetachError::TooLong);
+    assert_eq!(shard.pool_stats().slots_free, shard.pool_stats().slots);
 }

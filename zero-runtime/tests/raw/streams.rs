@@ -1,6 +1,6 @@
 //! Bytes as they come and go.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -50,6 +50,43 @@ fn a_unix_socket_is_a_stream_like_any_other() {
     all = data(&mut shard, 9);
     assert_eq!(all, b"from here");
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn a_path_that_is_longer_than_the_kernel_takes_is_no_address() {
+    let mut shard = RawShard::new(Config::default()).unwrap();
+    let error = shard.unix_connect("/tmp/".to_owned() + &"x".repeat(200));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_socket_of_an_open_connection_has_its_options_set() {
+    let (mut shard, addr) = streams(Config::default().nodelay(false));
+    let _peer = TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    let socket = shard.socket(conn).unwrap();
+    assert!(!socket.tcp_nodelay().unwrap());
+    socket.set_tcp_nodelay(true).unwrap();
+    assert!(shard.socket(conn).unwrap().tcp_nodelay().unwrap());
+    shard.close(conn);
+    until_true(&mut shard, |shard| shard.socket(conn).is_none());
+}
+
+#[test]
+fn a_connection_counts_what_it_has_received_and_how_old_it_is() {
+    let (mut shard, addr) = streams(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    let young = shard.conn_stats(conn).unwrap();
+    assert_eq!(young.bytes_in, 0);
+    peer.write_all(&[1; 1000]).unwrap();
+    assert_eq!(data(&mut shard, 1000).len(), 1000);
+    let waited = Duration::from_millis(20);
+    std::thread::sleep(waited);
+    shard.poll(Some(Duration::ZERO)).unwrap();
+    let old = shard.conn_stats(conn).unwrap();
+    assert_eq!(old.bytes_in, 1000);
+    assert!(old.age >= young.age + waited, "{young:?} {old:?}");
 }
 
 #[test]
