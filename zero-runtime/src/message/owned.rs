@@ -183,6 +183,10 @@ impl HttpOwnedRequest {
     /// The request in `http`'s types, sharing its bytes; the address is an extension of type
     /// `SocketAddr`.
     ///
+    /// # What allocates
+    /// The map of headers, names in it that are not `http`'s own, and the extensions. Values, target and body are
+    /// slices of what the request has.
+    ///
     /// # Errors
     /// What `http` cannot express: more than 32,768 headers, or a name of over 65,535 bytes.
     pub fn into_http(self) -> Result<Request<RequestBody>, http::Error> {

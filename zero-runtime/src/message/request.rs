@@ -105,6 +105,9 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// Copies the request, to keep it or to send it elsewhere.
+    ///
+    /// # What allocates
+    /// Memory for its head, and for its body if it has one: of their own, not of a pool.
     pub fn to_owned_request(&self) -> HttpOwnedRequest {
         HttpOwnedRequest::whole(
             copies::shared(Copied::Detached, self.head),

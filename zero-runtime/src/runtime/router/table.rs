@@ -120,7 +120,7 @@ impl<T> Table<T> {
 
     /// What stands at `method` and `path`, a path without its query and as it was sent.
     ///
-    /// Allocates nothing for up to four parameters.
+    /// Allocates nothing for up to three parameters.
     ///
     /// # Errors
     /// Nothing does.
