@@ -62,7 +62,6 @@ const EXCEPT: &[(&str, usize, &str)] = &[
     // No bytes of messages.
     ("zero-runtime/bridge/peers.rs", 1, "an address"),
     ("zero-runtime/dispatch.rs", 1, "a path's class"),
-    ("zero-runtime/pool/region.rs", 1, "a word of /proc"),
     (
         "zero-runtime/proto/h1/shapes.rs",
         1,

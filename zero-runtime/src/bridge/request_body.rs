@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
@@ -27,15 +27,6 @@ const GATHERED_BYTES_MAX: usize = 16 * 1024;
 /// What a piece counts for in the window: a tiny one costs more memory than its bytes.
 fn cost(data: &Bytes) -> usize {
     data.len().max(256)
-}
-
-/// A piece to be appended to: itself, unless others share its memory.
-pub(crate) fn appendable(piece: Bytes) -> BytesMut {
-    piece.try_into_mut().unwrap_or_else(|shared| {
-        let mut moved = BytesMut::new();
-        copies::append(Copied::BodyGathered, &shared, &mut moved);
-        moved
-    })
 }
 
 enum Item {
@@ -104,7 +95,7 @@ impl BodySender {
             && last.len() + data.len() <= GATHERED_BYTES_MAX
         {
             let before = cost(last);
-            let mut gathered = appendable(std::mem::take(last));
+            let mut gathered = copies::appendable(Copied::BodyGathered, std::mem::take(last));
             copies::append(Copied::BodyGathered, &data, &mut gathered);
             *last = gathered.freeze();
             self.sent_bytes += (cost(last) - before) as u64;

@@ -10,7 +10,6 @@ use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use crate::body::RequestBody;
-use crate::bridge::request_body::appendable;
 use crate::error::{BodyError, BoxError};
 use crate::pool::copies::{self, Copied};
 
@@ -107,7 +106,7 @@ impl<'a> Gathering<'a> {
         let before = stream.0.get_mut().take_put_back();
         let mut bytes = match before.is_empty() {
             true => BytesMut::new(),
-            false => appendable(before),
+            false => copies::appendable(Copied::BodyGathered, before),
         };
         bytes.reserve(expected_bytes - bytes.len());
         Gathering { stream, bytes }

@@ -258,13 +258,9 @@ mod tests {
     use http_body::Body;
 
     use super::*;
-    use crate::bridge::crowd::Crowd;
-    use crate::bridge::inbox::{ConnSignal, Inbox};
-    use crate::bridge::request_body::{BodySender, channel};
+    use crate::body::testing::{BodySender, stream};
     use crate::proto::h1::{Conn, Event, H1Limits, HeadTable};
     use crate::proto::step;
-    use crate::slots::Key;
-    use crate::sys::EventFd;
 
     pub(super) fn request(head: &str, body: &'static [u8]) -> HttpOwnedRequest {
         let mut table = HeadTable::new(100);
@@ -330,15 +326,8 @@ mod tests {
 
     /// A request whose body streams, and what sends it.
     fn streaming() -> (HttpOwnedRequest, BodySender) {
-        let bell = Arc::new(EventFd::new().unwrap());
-        let inbox = Inbox::new(1, bell, Crowd::new(1, 1, 1));
-        let key = Key {
-            index: 0,
-            generation: 0,
-        };
-        let (sender, receiver) = channel(ConnSignal::new(key, inbox), false);
+        let (sender, body) = stream();
         let mut request = request(HEAD, b"");
-        let body = RequestBody::stream(receiver, None);
         request.body = OwnedBody::Stream(Box::new(BodyStream::new(body)));
         (request, sender)
     }

@@ -105,6 +105,15 @@ pub(crate) fn append_all<'a>(
     parts.into_iter().for_each(|part| to.append(part));
 }
 
+/// A piece to be appended to: itself, unless others share its memory.
+pub(crate) fn appendable(why: Copied, piece: Bytes) -> BytesMut {
+    piece.try_into_mut().unwrap_or_else(|shared| {
+        let mut moved = BytesMut::new();
+        append(why, &shared, &mut moved);
+        moved
+    })
+}
+
 /// Copies `bytes` into memory of their own. No bytes are no copy.
 #[inline]
 pub(crate) fn shared(why: Copied, bytes: &[u8]) -> Bytes {
