@@ -9,6 +9,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use zero_axum::{Config, Dispatch};
 
+use crate::support::log::Log;
 use crate::support::{Mode, PATIENCE, Server, at_any_pace, eventually};
 
 /// Makes a test on a shard of each `fn()` named.
@@ -33,6 +34,7 @@ adaptively![
     a_handler_that_blocks_never_holds_up_a_shard,
     a_handler_that_turns_to_blocking_is_sent_back,
     block_in_place_keeps_to_the_workers,
+    a_stall_is_counted_and_told_with_its_class,
     an_answer_that_comes_too_late_is_counted,
 ];
 
@@ -205,4 +207,35 @@ fn block_in_place_keeps_to_the_workers() {
     gets(&server, "/", 40);
     assert_eq!(server.stats().classes_inline, 0);
     gets(&server, "/fast", 40);
+}
+
+/// Also where nobody is sent back for it.
+fn a_stall_is_counted_and_told_with_its_class() {
+    let log = Log::of_all();
+    let sleeps = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let sleeps = sleeps.clone();
+        move |Path(_): Path<u32>| async move {
+            if sleeps.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            "done"
+        }
+    };
+    let config = config().stall_min(Duration::from_millis(5));
+    let app = Router::new().route("/stalls/{id}", get(handler));
+    let server = Mode::IoUringAdaptive.serve_with(config, app);
+    gets(&server, "/stalls/7", 30);
+    assert_eq!(server.stats().classes_inline, 1);
+    sleeps.store(true, Ordering::SeqCst);
+    // Not for certain at the first time: the shard may seem to have waited for its core.
+    eventually("a stall is counted", || {
+        gets(&server, "/stalls/8", 1);
+        server.stats().stalls > 0
+    });
+    let stats = server.stats();
+    assert_eq!((stats.demotions, stats.classes_inline), (0, 1));
+    assert!(stats.inline_poll_ns_max > 5_000_000);
+    let told = log.count(&["WARN", "held up a shard", "class=GET /stalls/* "]);
+    assert_eq!(told, stats.stalls);
 }
