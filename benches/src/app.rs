@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Path;
 use axum::extract::ws::{Message as Frame, WebSocket, WebSocketUpgrade};
@@ -15,6 +15,7 @@ use futures_util::stream::unfold;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Size of what `/big` answers, in bytes.
@@ -51,6 +52,8 @@ pub fn router() -> Router {
         .route("/huge", get(async || HUGE.clone()))
         .route("/upload", post(upload))
         .route("/block/{ms}", get(block))
+        .route("/spin/{ms}", get(spin))
+        .route("/inplace/{ms}", get(block_in_place))
         .route("/events", get(events))
         .route(
             "/ws",
@@ -140,6 +143,25 @@ async fn upload(mut body: axum::body::Body) -> Response {
 async fn block(Path(ms): Path<u64>) -> &'static str {
     std::thread::sleep(Duration::from_millis(ms));
     "blocked"
+}
+
+/// Likewise: computes for so long.
+async fn spin(Path(ms): Path<u64>) -> &'static str {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(ms) {
+        std::hint::spin_loop();
+    }
+    "spun"
+}
+
+/// Blocks as tokio would have it; on a runtime of one thread, which panics at that, by itself.
+async fn block_in_place(Path(ms): Path<u64>) -> &'static str {
+    let block = || std::thread::sleep(Duration::from_millis(ms));
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(block),
+        _ => block(),
+    }
+    "blocked in place"
 }
 
 fn many_routes() -> Router {

@@ -347,6 +347,24 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN64
     },
     Scenario {
+        name: "block50",
+        about: "one in ten blocks its thread for 50 ms",
+        beside: &[("/block/50", 1)],
+        ..PLAIN64
+    },
+    Scenario {
+        name: "spin50",
+        about: "one in ten computes for 50 ms",
+        beside: &[("/spin/50", 1)],
+        ..PLAIN64
+    },
+    Scenario {
+        name: "inplace50",
+        about: "one in ten blocks for 50 ms by block_in_place",
+        beside: &[("/inplace/50", 1)],
+        ..PLAIN64
+    },
+    Scenario {
         name: "churn",
         about: "a connection per request",
         traffic: Traffic::Churn,

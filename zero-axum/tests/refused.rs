@@ -7,9 +7,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -19,6 +17,7 @@ use zero_axum::{BackendChoice, Config, Io, serve};
 
 use support::child::{self, ChildServer};
 use support::client::{Client, pattern};
+use support::log::Log;
 use support::{Mode, loopback};
 
 /// What the filter answers: its number.
@@ -151,15 +150,7 @@ fn child_without_io_uring() {
         return;
     };
     refuse(errno.parse().unwrap());
-    let warnings = Warnings::default();
-    let log = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer({
-            let warnings = warnings.clone();
-            move || warnings.clone()
-        });
-    log.init();
+    let warnings = Log::from(tracing::Level::WARN);
     Io::new(Config::default().backend(BackendChoice::Hyper)).expect("the kernel is not asked");
     let demanded = Io::new(Config::default().backend(BackendChoice::IoUring));
     let demanded = demanded.expect_err("nobody else was to serve").to_string();
@@ -219,24 +210,4 @@ fn refuse(errno: i32) {
     );
     let program: BpfProgram = filter.unwrap().try_into().unwrap();
     seccompiler::apply_filter_all_threads(&program).expect("a filter may be set");
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<u8>>>);
-
-impl Warnings {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Warnings {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

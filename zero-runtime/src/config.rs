@@ -136,8 +136,14 @@ pub struct Config {
     pub inline_streak: u32,
     /// What a shard without work does until there is some. Default [`Wakeup::Adaptive`].
     pub wakeup: Wakeup,
-    /// A first poll that held a shard up for longer is counted in `Stats::stalls` and told by a
-    /// warning. Default 10 ms.
+    /// With [`Dispatch::Adaptive`]: a first poll that held its shard up for longer is counted in
+    /// `Stats::stalls` and told by a warning with its class, whatever
+    /// [`inline_poll_max`](Self::inline_poll_max) is. Default 10 ms; `None` tells of none. A look at whether
+    /// the shard had lost its core is part of it, half a microsecond for each poll that was longer.
+    ///
+    /// Elsewhere no first poll is timed: with [`Dispatch::Inline`], and where services stay on their shard
+    /// (`run_sync`, `run_per_core`), a reading of the clock for each request, some 20 ns, would serve
+    /// nothing else; with [`Dispatch::Workers`] no handler holds up a shard.
     pub stall_min: Option<Duration>,
     /// Whether receive buffers are mapped on huge pages: reserved ones (`vm.nr_hugepages`) if there are
     /// enough, else transparent ones; `On` makes it an error if there are neither. `Stats` tell what it

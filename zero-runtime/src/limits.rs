@@ -276,6 +276,13 @@ impl Limits {
         self.recv_buffer_bytes.max(4096) as usize
     }
 
+    /// Longest first poll on a shard of which no note is taken.
+    #[inline]
+    pub(crate) fn poll_unnoted_ns_max(&self) -> u64 {
+        let most_ns = self.inline_poll_max_ns;
+        self.stall_min_ns.map_or(most_ns, |ns| ns.min(most_ns))
+    }
+
     /// Adds up the memory we may use at worst.
     ///
     /// Not counted: the kernel's socket buffers, what the allocator adds, and what the application owns:

@@ -43,7 +43,7 @@ pub const GAP_PERCENT: u8 = 5;
 const UNITS_MIN: u64 = 20;
 
 /// One step between two neighbouring levels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Change {
     /// To this level, from the one below.
     Rose(Level),

@@ -42,13 +42,19 @@ impl Preemption {
 
     /// Whether a poll that seemed to take `ns`, and has just ended, may have taken no more than `most_ns`.
     pub(crate) fn excuses(&mut self, ns: u64, most_ns: u64, now_ns: u64, waited_ns: u64) -> bool {
+        self.own_ns(ns, most_ns, now_ns, waited_ns) <= most_ns
+    }
+
+    /// What a poll that seemed to take `ns`, and has just ended, took at least; it is excused if that is no
+    /// more than `most_ns`.
+    pub(crate) fn own_ns(&mut self, ns: u64, most_ns: u64, now_ns: u64, waited_ns: u64) -> u64 {
         let elsewhere_ns = waited_ns.saturating_sub(self.waited_ns);
-        let is_excused = ns.saturating_sub(elsewhere_ns) <= most_ns;
-        if is_excused {
+        let own_ns = ns.saturating_sub(elsewhere_ns);
+        if own_ns <= most_ns {
             self.doubt_until_ns = now_ns + DOUBT_NS;
         }
         self.look(now_ns, waited_ns);
-        is_excused
+        own_ns
     }
 }
 

@@ -131,9 +131,12 @@ counters! {
     promotions,
     /// Times a class of requests was sent back to the workers for a long poll.
     demotions,
-    /// First polls that held a shard up for longer than `Config::stall_min`.
+    /// First polls that held a shard up for longer than `Config::stall_min`; only `Dispatch::Adaptive`
+    /// times them.
     stalls,
-    /// The longest first poll on a shard, in nanoseconds; of all shards, the longest.
+    /// Of first polls on a shard that took longer than `Config::inline_poll_max` or `Config::stall_min`, the
+    /// longest, in nanoseconds; 0 if none has. Of all shards, the longest; only `Dispatch::Adaptive` times
+    /// them.
     inline_poll_ns_max,
     /// Handlers that were pending after their first poll and moved to a worker.
     handlers_detached,

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use zero_axum::{Config, Dispatch};
+use zero_axum::{BackendChoice, Config, Dispatch};
 
+use crate::support::log::Log;
 use crate::support::{Mode, PATIENCE, Server, at_any_pace, eventually};
 
 /// Makes a test on a shard of each `fn()` named.
@@ -33,6 +34,10 @@ adaptively![
     a_handler_that_blocks_never_holds_up_a_shard,
     a_handler_that_turns_to_blocking_is_sent_back,
     block_in_place_keeps_to_the_workers,
+    a_stall_is_counted_and_told_with_its_class,
+    sleepers_stall_a_shard_once,
+    spinners_stall_a_shard_once,
+    block_in_place_stalls_a_shard_once,
     an_answer_that_comes_too_late_is_counted,
 ];
 
@@ -205,4 +210,96 @@ fn block_in_place_keeps_to_the_workers() {
     gets(&server, "/", 40);
     assert_eq!(server.stats().classes_inline, 0);
     gets(&server, "/fast", 40);
+}
+
+/// Also where nobody is sent back for it.
+fn a_stall_is_counted_and_told_with_its_class() {
+    let log = Log::of_all();
+    let sleeps = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let sleeps = sleeps.clone();
+        move |Path(_): Path<u32>| async move {
+            if sleeps.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            "done"
+        }
+    };
+    let config = config().stall_min(Duration::from_millis(5));
+    let app = Router::new().route("/stalls/{id}", get(handler));
+    let server = Mode::IoUringAdaptive.serve_with(config, app);
+    gets(&server, "/stalls/7", 30);
+    assert_eq!(server.stats().classes_inline, 1);
+    sleeps.store(true, Ordering::SeqCst);
+    // Not for certain at the first time: the shard may seem to have waited for its core.
+    eventually("a stall is counted", || {
+        gets(&server, "/stalls/8", 1);
+        server.stats().stalls > 0
+    });
+    let stats = server.stats();
+    assert_eq!((stats.demotions, stats.classes_inline), (0, 1));
+    assert!(stats.inline_poll_ns_max > 5_000_000);
+    let told = log.count(&["WARN", "held up a shard", "class=GET /stalls/* "]);
+    assert_eq!(told, stats.stalls);
+}
+
+fn sleepers_stall_a_shard_once() {
+    assert_stalls_once(|| std::thread::sleep(BLOCKED));
+}
+
+fn spinners_stall_a_shard_once() {
+    assert_stalls_once(|| {
+        let started = Instant::now();
+        while started.elapsed() < BLOCKED {
+            std::hint::spin_loop();
+        }
+    });
+}
+
+fn block_in_place_stalls_a_shard_once() {
+    assert_stalls_once(|| tokio::task::block_in_place(|| std::thread::sleep(BLOCKED)));
+}
+
+const BLOCKED: Duration = Duration::from_millis(50);
+
+/// With everything by default: a handler that was quick and then blocks, each time, stalls its shard no more
+/// often than it is sent back for it, and the requests beside it are answered.
+fn assert_stalls_once(block: fn()) {
+    let blocks = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let blocks = blocks.clone();
+        move || async move {
+            if blocks.load(Ordering::SeqCst) {
+                block();
+            }
+            "done"
+        }
+    };
+    let app = Router::new()
+        .route("/fast", get(|| async { "fast" }))
+        .route("/turns", get(handler));
+    let config = Config::default().backend(BackendChoice::IoUring).shards(1);
+    let server = Mode::IoUringAdaptive.serve_with(config, app);
+    eventually("both come to the shard", || {
+        gets(&server, "/turns", 8);
+        gets(&server, "/fast", 8);
+        server.stats().classes_inline == 2
+    });
+    let before = server.stats();
+    blocks.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| gets(&server, "/fast", 1000));
+        eventually("it is sent back", || {
+            gets(&server, "/turns", 1);
+            server.stats().demotions > before.demotions
+        });
+        gets(&server, "/turns", 20);
+    });
+    // A machine that stands still may have had the other one sent back; even that costs no more.
+    let stats = server.stats();
+    assert!(stats.stalls <= stats.demotions, "{stats:?}");
+    // Whatever else happened: it never came back while it blocks.
+    let blocked = BLOCKED.as_nanos() as u64;
+    assert!(stats.inline_poll_ns_max >= blocked, "{stats:?}");
+    assert!(stats.classes_on_workers >= 1, "{stats:?}");
 }

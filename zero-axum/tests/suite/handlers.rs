@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::routing::get;
 use futures_util::stream;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Barrier;
+use tracing::Instrument as _;
 use zero_axum::Conformance;
 
 use crate::support::client::Client;
-use crate::support::{Mode, Server, in_every_mode};
+use crate::support::log::Log;
+use crate::support::{Mode, PATIENCE, Server, in_every_mode};
 
 in_every_mode![
     handlers_may_wait,
@@ -35,6 +39,8 @@ in_every_mode![
     a_panic_while_a_request_is_pipelined,
     by_hypers_rules_a_panic_is_not_answered,
     a_body_that_panics_before_anything_is_sent,
+    a_nested_block_on_panics,
+    a_span_around_a_handler_is_entered_for_its_polls_only,
 ];
 
 tokio::task_local! {
@@ -305,4 +311,102 @@ fn a_body_that_panics_before_anything_is_sent(mode: Mode) {
     assert_eq!(client.response().text(), "hello");
     assert_apology(mode, &mut client);
     server.assert_serves("/");
+}
+
+/// As under `axum::serve`, where it would stop a worker of the runtime: the handler panics, wherever it is
+/// polled.
+fn a_nested_block_on_panics(mode: Mode) {
+    let nested = || async {
+        Handle::current().block_on(async {});
+        "never said"
+    };
+    let nested_later = || async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Handle::current().block_on(async {});
+        "never said"
+    };
+    let quick = Arc::new(AtomicUsize::new(0));
+    let nested_when_learnt = move || {
+        // By then its class is polled on the shard, if it ever is.
+        if quick.fetch_add(1, Ordering::SeqCst) >= 20 {
+            Handle::current().block_on(async {});
+        }
+        async { "quick" }
+    };
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/nested", get(nested))
+        .route("/nested_later", get(nested_later))
+        .route("/learnt", get(nested_when_learnt));
+    // However slow the machine is, the class is learnt.
+    let config = mode.config().shards(1).inline_poll_max(PATIENCE);
+    let server = mode.serve_with(config, app);
+    let mut client = server.connect();
+    for _ in 0..20 {
+        assert_eq!(client.get("/learnt").text(), "quick");
+    }
+    if mode == Mode::IoUringAdaptive {
+        assert_eq!(server.stats().classes_inline, 1);
+    }
+    for path in ["/nested", "/nested_later", "/learnt"] {
+        for _ in 0..4 {
+            assert_apology(mode, server.connect().send_get(path));
+        }
+    }
+    if mode.is_io_uring() {
+        assert_eq!(server.stats().handler_panics, 12);
+    }
+    server.assert_serves("/");
+}
+
+/// The name of the span that is entered.
+fn span_name() -> &'static str {
+    let span = tracing::Span::current();
+    span.metadata().map_or("none", |metadata| metadata.name())
+}
+
+/// Tells which span was entered in each of its polls, of which some come at once and some later.
+async fn spans_of_polls() -> String {
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(span_name());
+        tokio::task::yield_now().await;
+        names.push(span_name());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    names.push(span_name());
+    names.join(" ")
+}
+
+fn a_span_around_a_handler_is_entered_for_its_polls_only(mode: Mode) {
+    // Spans are entered only if somebody wants to know.
+    let _log = Log::of_all();
+    let traced = axum::middleware::from_fn(|request: Request, next: Next| {
+        next.run(request).instrument(tracing::info_span!("around"))
+    });
+    let app = Router::new()
+        .route("/at_once", get(|| async { span_name() }))
+        .route("/later", get(spans_of_polls))
+        .layer(traced)
+        .route("/bare", get(|| async { span_name() }));
+    let config = mode.config().shards(1).inline_poll_max(PATIENCE);
+    let server = mode.serve_with(config, app);
+    let mut waiting: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let mut client = server.connect();
+    let always = ["around"; 7].join(" ");
+    for _ in 0..20 {
+        for waiting in &mut waiting {
+            waiting.send_get("/later");
+        }
+        // On the same shard, between their polls.
+        assert_eq!(client.get("/bare").text(), "none");
+        assert_eq!(client.get("/at_once").text(), "around");
+        assert_eq!(client.get("/bare").text(), "none");
+        for waiting in &mut waiting {
+            assert_eq!(waiting.response().text(), always);
+        }
+    }
+    if mode == Mode::IoUringAdaptive {
+        assert_eq!(server.stats().classes_inline, 3);
+    }
 }

@@ -13,11 +13,13 @@ use tokio::sync::Semaphore;
 use zero_axum::{Config, Stats};
 
 use crate::support::client::Client;
+use crate::support::log::Log;
 use crate::support::{Mode, Server, eventually, on_shards};
 
 on_shards![
     readers_that_stall_are_let_go_and_others_are_answered,
     uploads_wait_for_buffers_and_arrive_whole,
+    with_no_buffers_left_requests_are_answered_and_uploads_arrive_whole,
     slow_heads_make_room,
     idle_connections_make_place_and_busy_ones_stay,
     silent_connections_make_place,
@@ -142,6 +144,62 @@ fn uploads_wait_for_buffers_and_arrive_whole(mode: Mode) {
     recovers(&server);
     let stats = server.stats();
     assert_eq!((stats.shed_stalled, stats.shed_silent), (0, 0));
+}
+
+/// Half of them have sent all they will, half of them not: neither is read.
+fn with_no_buffers_left_requests_are_answered_and_uploads_arrive_whole(mode: Mode) {
+    const BODY_BYTES: usize = 64 * 1024;
+    let half = vec![b'u'; BODY_BYTES / 2];
+    let log = Log::of_all();
+    // Nobody else's changes name this number.
+    let buffered_bytes_max = (1 << 20) + 8 + mode as usize;
+    let config = one_shard(mode).buffered_bytes_max(buffered_bytes_max);
+    let gate = Gate::new();
+    let server = mode.serve_with(config, app(&gate));
+    let mut polite = server.connect();
+    assert_eq!(polite.get("/").text(), "hello");
+    // So many that one buffer for each is more than there is.
+    let mut clients: Vec<Client> = (0..160).map(|_| server.connect()).collect();
+    let head = format!("POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&head).send(&half);
+        if number % 2 == 0 {
+            client.send(&half);
+        }
+    }
+    eventually("next to nothing is left", || {
+        assert_eq!(polite.get("/").text(), "hello");
+        server.stats().overload_drains > 0
+    });
+    for _ in 0..100 {
+        assert_eq!(polite.get("/").text(), "hello");
+    }
+    gate.open();
+    for (number, client) in clients.iter_mut().enumerate() {
+        if number % 2 == 1 {
+            client.send(&half);
+        }
+        assert_eq!(client.response().text(), BODY_BYTES.to_string());
+        assert_eq!(polite.get("/").text(), "hello");
+    }
+    recovers(&server);
+    let stats = server.stats();
+    assert_eq!((stats.shed_stalled, stats.shed_silent), (0, 0));
+    let told = |what: &str, level: &str| {
+        let max = format!("max={buffered_bytes_max}");
+        let level = format!("level={level}");
+        log.count(&[what, "of=\"buffers\"", &level, &max])
+    };
+    let rises = ["Warning", "Critical", "Drain"].map(|level| told("is running out", level));
+    let counted = [
+        stats.overload_warnings,
+        stats.overload_criticals,
+        stats.overload_drains,
+    ];
+    assert_eq!(rises, counted);
+    let falls = ["Critical", "Warning", "Healthy"].map(|level| told("recovers", level));
+    assert_eq!(falls.iter().sum::<u64>(), stats.overload_recoveries);
+    assert!(falls.iter().all(|count| *count > 0), "{falls:?}");
 }
 
 fn slow_heads_make_room(mode: Mode) {

@@ -6,6 +6,7 @@
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod directory;
+pub(crate) mod log;
 #[path = "../../../zero-runtime/tests/support/patience.rs"]
 pub(crate) mod patience;
 

@@ -211,17 +211,25 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let now_ns = self.ring.now().mono_ns;
         self.polled_until_ns = now_ns;
         let ns = now_ns.saturating_sub(started_ns);
-        if ns > self.limits.inline_poll_max_ns {
+        if ns > self.limits.poll_unnoted_ns_max() {
             self.note_long_poll(class, ns, now_ns);
         }
     }
 
+    /// Takes note of a poll that was long, or a stall, or both: either may be what is shorter.
     #[cold]
     fn note_long_poll(&mut self, class: ClassId, ns: u64, now_ns: u64) {
         let waited_ns = self.ring.core_times().waited_ns;
-        let most_ns = self.limits.inline_poll_max_ns;
-        if self.preemption.excuses(ns, most_ns, now_ns, waited_ns) {
+        let unnoted_ns_max = self.limits.poll_unnoted_ns_max();
+        let most_ns = match ns > self.limits.inline_poll_max_ns {
+            true => self.limits.inline_poll_max_ns,
+            false => unnoted_ns_max,
+        };
+        let own_ns = self.preemption.own_ns(ns, most_ns, now_ns, waited_ns);
+        if own_ns <= most_ns {
             self.counters.polls_excused.add(1);
+        }
+        if own_ns <= unnoted_ns_max {
             return;
         }
         let longest_ns = self.counters.inline_poll_ns_max.get().max(ns);
@@ -229,11 +237,15 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         if self.limits.stall_min_ns.is_some_and(|min_ns| ns > min_ns) {
             self.counters.stalls.add(1);
             if let Some(class) = self.classes.name(class) {
-                let ms = ns / 1_000_000;
-                tracing::warn!(%class, ms, "a handler held up a shard before its first await");
+                let us = ns / 1_000;
+                tracing::warn!(%class, us, "a handler held up a shard before its first await");
             }
         }
-        if self.classes.polled_on_shard(class, ns, now_ns).is_some() {
+        if self
+            .classes
+            .polled_on_shard(class, own_ns, now_ns)
+            .is_some()
+        {
             self.counters.demotions.add(1);
             self.count_classes();
         }

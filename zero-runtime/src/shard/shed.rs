@@ -44,6 +44,9 @@ pub(super) struct Load {
     sweep_at_ns: u64,
     /// Who has been seen not to move; in the order of slots.
     looks: Vec<Look>,
+    /// Every change so far, for the simulation.
+    #[cfg(test)]
+    steps: std::collections::BTreeSet<(&'static str, Change)>,
 }
 
 impl Load {
@@ -66,6 +69,8 @@ impl Load {
             lets_in: false,
             sweep_at_ns: NEVER,
             looks: Vec::new(),
+            #[cfg(test)]
+            steps: Default::default(),
         }
     }
 
@@ -310,8 +315,16 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.load.keep_alive_ns = keep_alive_ns(self.limits.keep_alive_timeout_ns, level);
     }
 
+    /// The changes there were: of what, and which.
+    #[cfg(test)]
+    pub(crate) fn overload_steps(&self) -> &std::collections::BTreeSet<(&'static str, Change)> {
+        &self.load.steps
+    }
+
     /// Counts and tells a change; returns the level it led to.
     fn note_change(&mut self, of: &'static str, change: Change, used: u64, max: u64) -> Level {
+        #[cfg(test)]
+        self.load.steps.insert((of, change));
         let level = match change {
             Change::Rose(level) => {
                 tracing::warn!(of, ?level, used, max, "a shard is running out");

@@ -31,11 +31,12 @@ mod script;
 mod spawn;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use self::run::{Report, Run};
+use crate::overload::{Change, Level};
 
 /// Runs one seed; says how to replay it if it fails.
 fn simulate(seed: u64) -> Report {
@@ -102,31 +103,41 @@ const REGRESSIONS: [(u64, &str); 9] = [
     ),
 ];
 
-/// What a shard does when it is short of something: seeds lead there and back.
-const WAYS_OF_GIVING_WAY: [&str; 7] = [
-    "overload_warnings",
-    "overload_criticals",
-    "overload_drains",
-    "overload_recoveries",
-    "shed_idle",
-    "shed_silent",
-    "shed_stalled",
-];
+/// What a shard does when it is short of something.
+const WAYS_OF_GIVING_WAY: [&str; 3] = ["shed_idle", "shed_silent", "shed_stalled"];
+
+/// Every change of level there can be: each thing that runs out goes up and down by single steps.
+fn every_overload_step() -> BTreeSet<(&'static str, Change)> {
+    let up = [Level::Warning, Level::Critical, Level::Drain].map(Change::Rose);
+    let down = [Level::Critical, Level::Warning, Level::Healthy].map(Change::Fell);
+    let steps = up.into_iter().chain(down);
+    steps
+        .flat_map(|step| ["buffers", "connections"].map(|of| (of, step)))
+        .collect()
+}
 
 /// What becomes of connections that are lent, whoever comes first.
 const WAYS_OF_A_LOAN: [&str; 3] = ["direct_replies", "direct_bytes_out", "loans_awaited"];
 
-/// Answers of all runs, and what they counted, by name.
-fn sum_of(reports: impl Iterator<Item = Report>) -> (usize, BTreeMap<&'static str, u64>) {
-    let mut answered = 0;
-    let mut counts = BTreeMap::new();
+/// What all runs came to.
+#[derive(Default)]
+struct Sum {
+    answered: usize,
+    /// What they counted, by name.
+    counts: BTreeMap<&'static str, u64>,
+    overload_steps: BTreeSet<(&'static str, Change)>,
+}
+
+fn sum_of(reports: impl Iterator<Item = Report>) -> Sum {
+    let mut sum = Sum::default();
     for report in reports {
-        answered += report.answered;
+        sum.answered += report.answered;
         for (name, count) in report.stats.iter() {
-            *counts.entry(name).or_insert(0) += count;
+            *sum.counts.entry(name).or_insert(0) += count;
         }
+        sum.overload_steps.extend(report.overload_steps);
     }
-    (answered, counts)
+    sum
 }
 
 #[test]
@@ -135,14 +146,16 @@ fn simulation_seeds() {
         println!("{:?}", simulate(seed));
         return;
     }
-    let (answered, counts) = sum_of((0..200).map(simulate));
+    let sum = sum_of((0..200).map(simulate));
     assert!(
-        answered > 1000,
-        "the simulation serves hardly anything: {answered} answers"
+        sum.answered > 1000,
+        "the simulation serves hardly anything: {} answers",
+        sum.answered
     );
     for way in WAYS_OF_GIVING_WAY.into_iter().chain(WAYS_OF_A_LOAN) {
-        assert!(counts[way] > 0, "no seed has any {way}");
+        assert!(sum.counts[way] > 0, "no seed has any {way}");
     }
+    assert_eq!(sum.overload_steps, every_overload_step());
 }
 
 /// What shards do with each other's connections: seeds lead to all of it.
@@ -159,10 +172,11 @@ fn several_shards() {
         println!("{:?}", simulate_several(seed));
         return;
     }
-    let (answered, counts) = sum_of((0..100).map(simulate_several));
+    let sum = sum_of((0..100).map(simulate_several));
+    let answered = sum.answered;
     assert!(answered > 500, "{answered} answers are hardly any");
     for way in WAYS_OF_SHARING {
-        assert!(counts[way] > 0, "no seed has any {way}");
+        assert!(sum.counts[way] > 0, "no seed has any {way}");
     }
 }
 

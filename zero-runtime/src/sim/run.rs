@@ -2,6 +2,7 @@
 //! is left.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ use crate::bridge::link::{self, Link, ShardPort};
 use crate::config::{Config, Conformance, Dispatch, Wakeup};
 use crate::lifecycle::{Lifecycle, Phases, RuntimeRef};
 use crate::limits::Limits;
+use crate::overload::Change;
 use crate::shard::{Flow, Shard, ShardSeed};
 use crate::stats::{ShardCounters, Stats};
 use crate::sys::EventFd;
@@ -35,6 +37,8 @@ pub(super) struct Report {
     pub(super) turns: u64,
     pub(super) answered: usize,
     pub(super) stats: Stats,
+    /// Changes of the levels of overload: of what, and which.
+    pub(super) overload_steps: BTreeSet<(&'static str, Change)>,
 }
 
 /// One run: shards, their world, and what to check when all are over.
@@ -174,6 +178,10 @@ impl Run {
             }
         }
         drop(meanwhile);
+        let steps = ended
+            .iter()
+            .flat_map(|(_, shard, _)| shard.overload_steps());
+        let overload_steps = steps.copied().collect();
         let Run {
             world,
             links,
@@ -200,6 +208,7 @@ impl Run {
             turns: world.turns,
             answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
             stats,
+            overload_steps,
         }
     }
 }
