@@ -266,8 +266,8 @@ impl Ring {
         settle(submitter.submit_with_args(want, &SubmitArgs::new().timespec(&time)))
     }
 
-    /// As [`wait`](Self::wait), and returns after 20 ms at the latest, or a while sooner. Setting a clock for each
-    /// wait costs more than one that goes on ticking.
+    /// As [`wait`](Self::wait), and returns after 20 ms, or a while sooner: a send that is not taken at once, for want
+    /// of the kernel's memory, adds its time. Setting a clock for each wait costs more than one that goes on ticking.
     ///
     /// # Errors
     /// When the kernel refuses for good.

@@ -24,6 +24,8 @@ const NUDGE: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to end, and valgrind to write its counts: a second or two as a rule.
 const END_PATIENCE: Duration = Duration::from_secs(20);
+/// How long at the last try.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a server is run that does not end by itself: about one in five of zero's, since a shard that sleeps in
 /// its ring while it drains keeps every other thread from running under valgrind.
 const TRIES: u32 = 4;
@@ -34,22 +36,30 @@ const TRIES: u32 = 4;
 /// When valgrind is missing, or the server cannot be run under it or does not answer.
 pub fn per_request(case: &Case, launch: &Launch) -> Result<f64, Failure> {
     require_valgrind()?;
-    let (few, few_answered) = patiently(|| life(case, launch, FEW))?;
-    let (many, many_answered) = patiently(|| life(case, launch, MANY))?;
+    let (few, few_answered) = lives(case, launch, FEW)?;
+    let (many, many_answered) = lives(case, launch, MANY)?;
     Ok((many - few) / (many_answered - few_answered))
 }
 
-fn patiently<T>(mut run: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+/// [`life`], until one ends by itself.
+fn lives(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failure> {
     for _ in 1..TRIES {
-        if let Ok(done) = run() {
-            return Ok(done);
+        if let Some(counted) = life(case, launch, requests, END_PATIENCE)? {
+            return Ok(counted);
         }
     }
-    run()
+    let counted = life(case, launch, requests, LAST_PATIENCE)?;
+    counted.ok_or_else(|| "the server does not end under callgrind".into())
 }
 
-/// Instructions of a whole life of the server, and the requests it answered meanwhile.
-fn life(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failure> {
+/// Instructions of a whole life of the server, and the requests it answered meanwhile; none if it did not end within
+/// `patience`.
+fn life(
+    case: &Case,
+    launch: &Launch,
+    requests: u32,
+    patience: Duration,
+) -> Result<Option<(f64, f64)>, Failure> {
     let name = format!("zero-bench-callgrind-{}-{requests}", std::process::id());
     let out = std::env::temp_dir().join(name);
     let (addr, port) = match launch.silent_at {
@@ -81,11 +91,9 @@ fn life(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failu
     }
     // Valgrind lets one thread run at a time and does not know that a thread which waits in a ring waits:
     // the one that obeys the signal has its turn only when the other has worked for a while.
-    server.stop_nudging(END_PATIENCE, || {
-        drop((0..NUDGE).try_for_each(|_| exchange()))
-    })?;
+    server.stop_nudging(patience, || drop((0..NUDGE).try_for_each(|_| exchange())))?;
     let total = total(&out);
     // A file left in the temporary directory harms nobody.
     let _ = fs::remove_file(&out);
-    Ok((total?, f64::from(answered)))
+    Ok(total.ok().map(|total| (total, f64::from(answered))))
 }

@@ -31,8 +31,8 @@ impl BodyStream {
     /// [`http_body::Body`].
     ///
     /// # What allocates
-    /// Nothing here. The shard copies each piece out of its receive buffer, into blocks that are used again; pieces of
-    /// more than 4 KiB into memory of their own.
+    /// Nothing here. The shard copies each piece out of its receive buffer, into blocks that are used again, pieces of
+    /// more than 4 KiB into memory of their own; a body that is long by its length it receives where it will lie.
     ///
     /// # Errors
     /// The peer ended its side or broke the chunked coding within the body; nothing follows.

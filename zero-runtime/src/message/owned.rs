@@ -154,7 +154,7 @@ impl HttpOwnedRequest {
     ///
     /// # Cancel safety
     /// Cancel safe: a future that is dropped leaves what it has read with the request, in front of what is still to
-    /// come, for whoever reads the body next.
+    /// come, for whoever reads the body next. Trailers are not kept.
     pub async fn collect_body(&mut self, bytes_max: usize) -> Result<Bytes, CollectError> {
         let collected = match &mut self.body {
             OwnedBody::Stream(stream) => stream.gather(bytes_max).await,

@@ -234,10 +234,14 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         let longest_ns = self.counters.inline_poll_ns_max.get().max(ns);
         self.counters.inline_poll_ns_max.set(longest_ns);
-        if self.limits.stall_min_ns.is_some_and(|min_ns| ns > min_ns) {
+        if self
+            .limits
+            .stall_min_ns
+            .is_some_and(|min_ns| own_ns > min_ns)
+        {
             self.counters.stalls.add(1);
             if let Some(class) = self.classes.name(class) {
-                let us = ns / 1_000;
+                let us = own_ns / 1_000;
                 tracing::warn!(%class, us, "a handler held up a shard before its first await");
             }
         }
