@@ -22,13 +22,13 @@ const AT_ONCE: usize = 128;
 const NUDGE: u32 = 2;
 /// How long a server may take to listen under valgrind.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it may take to end, and valgrind to write its counts: a second or two as a rule.
-const END_PATIENCE: Duration = Duration::from_secs(20);
-/// How long at the last try.
-const LAST_PATIENCE: Duration = Duration::from_secs(60);
-/// How often a server is run that does not end by itself: about one in five of zero's, since a shard that sleeps in
-/// its ring while it drains keeps every other thread from running under valgrind.
-const TRIES: u32 = 4;
+/// How long it may take to end, and valgrind to write its counts, at each try: a second or two as a rule. About one
+/// in five of zero's does not end by itself, since a shard that sleeps in its ring while it drains keeps every other
+/// thread from running under valgrind.
+const END_PATIENCE: [Duration; 4] = {
+    let short = Duration::from_secs(20);
+    [short, short, short, Duration::from_secs(60)]
+};
 
 /// Instructions that a server takes for one request of `case`, outside the kernel.
 ///
@@ -43,13 +43,12 @@ pub fn per_request(case: &Case, launch: &Launch) -> Result<f64, Failure> {
 
 /// [`life`], until one ends by itself.
 fn lives(case: &Case, launch: &Launch, requests: u32) -> Result<(f64, f64), Failure> {
-    for _ in 1..TRIES {
-        if let Some(counted) = life(case, launch, requests, END_PATIENCE)? {
+    for patience in END_PATIENCE {
+        if let Some(counted) = life(case, launch, requests, patience)? {
             return Ok(counted);
         }
     }
-    let counted = life(case, launch, requests, LAST_PATIENCE)?;
-    counted.ok_or_else(|| "the server does not end under callgrind".into())
+    Err("the server does not end under callgrind".into())
 }
 
 /// Instructions of a whole life of the server, and the requests it answered meanwhile; none if it did not end within
