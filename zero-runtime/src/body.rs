@@ -216,25 +216,13 @@ impl fmt::Debug for RequestBody {
 /// Bodies for others' tests.
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::sync::Arc;
-
     use super::RequestBody;
-    use crate::bridge::crowd::Crowd;
-    use crate::bridge::inbox::{ConnSignal, Inbox};
     pub(crate) use crate::bridge::request_body::BodySender;
-    use crate::bridge::request_body::channel;
-    use crate::slots::Key;
-    use crate::sys::EventFd;
+    use crate::bridge::request_body::testing::pair;
 
     /// A body of no declared length, and what sends it.
     pub(crate) fn stream() -> (BodySender, RequestBody) {
-        let bell = Arc::new(EventFd::new().unwrap());
-        let inbox = Inbox::new(1, bell, Crowd::new(1, 1, 1));
-        let key = Key {
-            index: 0,
-            generation: 0,
-        };
-        let (sender, receiver) = channel(ConnSignal::new(key, inbox), false);
+        let (sender, receiver) = pair();
         (sender, RequestBody::stream(receiver, None))
     }
 }

@@ -255,16 +255,16 @@ impl Drop for BodyReceiver {
     }
 }
 
-#[cfg(all(test, not(zero_loom)))]
-mod tests {
+/// For tests here and elsewhere.
+#[cfg(test)]
+pub(crate) mod testing {
     use super::*;
     use crate::bridge::crowd::Crowd;
     use crate::bridge::inbox::Inbox;
     use crate::slots::Key;
     use crate::sys::EventFd;
-    use std::task::Waker;
 
-    fn pair() -> (BodySender, BodyReceiver) {
+    pub(crate) fn pair() -> (BodySender, BodyReceiver) {
         let bell = Arc::new(EventFd::new().unwrap());
         let inbox = Inbox::new(1, bell, Crowd::new(1, 1, 1));
         let key = Key {
@@ -273,6 +273,13 @@ mod tests {
         };
         channel(ConnSignal::new(key, inbox), false)
     }
+}
+
+#[cfg(all(test, not(zero_loom)))]
+mod tests {
+    use super::testing::pair;
+    use super::*;
+    use std::task::Waker;
 
     #[test]
     fn crumbs_nobody_reads_cost_what_they_are() {
