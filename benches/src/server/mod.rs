@@ -36,6 +36,12 @@ pub enum Backend {
     ZeroInlineSleep,
     /// zero, whose shard never sleeps.
     ZeroSpin,
+    /// zero, inline, whose shard never sleeps.
+    ZeroInlineSpin,
+    /// zero, with handlers on workers, whose shard sleeps whenever it has nothing to do.
+    ZeroWorkersSleep,
+    /// zero, with handlers on workers, whose shard never sleeps.
+    ZeroWorkersSpin,
     /// zero without axum: `ZeroRuntime::run_sync`. The modes answer a few of the paths.
     ZeroSync,
     /// The same handler by `ZeroRuntime::run_per_core`.
@@ -89,13 +95,16 @@ pub enum Home {
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Backend; 25] = [
+    pub const ALL: [Backend; 28] = [
         Backend::Zero,
         Backend::ZeroInline,
         Backend::ZeroWorkers,
         Backend::ZeroSleep,
         Backend::ZeroInlineSleep,
         Backend::ZeroSpin,
+        Backend::ZeroInlineSpin,
+        Backend::ZeroWorkersSleep,
+        Backend::ZeroWorkersSpin,
         Backend::ZeroSync,
         Backend::ZeroPerCore,
         Backend::ZeroTower,
@@ -135,6 +144,9 @@ impl Backend {
             Backend::ZeroSleep => "zero-sleep",
             Backend::ZeroInlineSleep => "zero-inline-sleep",
             Backend::ZeroSpin => "zero-spin",
+            Backend::ZeroInlineSpin => "zero-inline-spin",
+            Backend::ZeroWorkersSleep => "zero-workers-sleep",
+            Backend::ZeroWorkersSpin => "zero-workers-spin",
             Backend::ZeroSync => "zero-sync",
             Backend::ZeroPerCore => "zero-per-core",
             Backend::ZeroTower => "zero-tower",
@@ -162,7 +174,9 @@ impl Backend {
     /// poll their handlers themselves do so from the start, which is where they end, and spin for nothing.
     pub fn under_callgrind(self) -> Backend {
         match self {
-            Backend::Zero | Backend::ZeroSleep | Backend::ZeroInline => Backend::ZeroInlineSleep,
+            Backend::Zero | Backend::ZeroSleep | Backend::ZeroInline | Backend::ZeroInlineSpin => {
+                Backend::ZeroInlineSleep
+            }
             Backend::ZeroTower => Backend::ZeroTowerSleep,
             Backend::ZeroSync => Backend::ZeroSyncSleep,
             Backend::ZeroPerCore => Backend::ZeroPerCoreSleep,
@@ -181,6 +195,9 @@ impl Backend {
                 "zero_axum::serve, Dispatch::Inline, Wakeup::Sleep: what icount counts"
             }
             Backend::ZeroSpin => "zero_axum::serve, Wakeup::Spin: never sleeps",
+            Backend::ZeroInlineSpin => "zero_axum::serve, Dispatch::Inline, Wakeup::Spin",
+            Backend::ZeroWorkersSleep => "zero_axum::serve, Dispatch::Workers, Wakeup::Sleep",
+            Backend::ZeroWorkersSpin => "zero_axum::serve, Dispatch::Workers, Wakeup::Spin",
             Backend::ZeroSync => "ZeroRuntime::run_sync, without axum",
             Backend::ZeroPerCore => "ZeroRuntime::run_per_core, without axum",
             Backend::ZeroTower => "ZeroRuntime::run_tower with its router, without axum",
@@ -228,6 +245,9 @@ impl Backend {
                 | Backend::ZeroSleep
                 | Backend::ZeroInlineSleep
                 | Backend::ZeroSpin
+                | Backend::ZeroInlineSpin
+                | Backend::ZeroWorkersSleep
+                | Backend::ZeroWorkersSpin
         )
     }
 

@@ -41,6 +41,9 @@ fn config(backend: Backend, shards: usize) -> Config {
         Backend::ZeroSleep => config.wakeup(Wakeup::Sleep),
         Backend::ZeroInlineSleep => config.dispatch(Dispatch::Inline).wakeup(Wakeup::Sleep),
         Backend::ZeroSpin => config.wakeup(Wakeup::Spin),
+        Backend::ZeroInlineSpin => config.dispatch(Dispatch::Inline).wakeup(Wakeup::Spin),
+        Backend::ZeroWorkersSleep => config.dispatch(Dispatch::Workers).wakeup(Wakeup::Sleep),
+        Backend::ZeroWorkersSpin => config.dispatch(Dispatch::Workers).wakeup(Wakeup::Spin),
         _ => config,
     }
 }
