@@ -339,7 +339,11 @@ pub fn start(backend: Backend, app: Router, threads: usize, port: u16) -> io::Re
         Backend::UringFloor => floor::start_uring(addr),
         Backend::EpollFloor => floor::start_epoll(addr),
         Backend::ZeroRaw => start_raw(addr),
-        _ if backend.is_mode() => start_mode(backend, threads, addr),
+        _ if backend.is_mode() => {
+            // Before it serves: what is counted from then on is its own.
+            drop(app);
+            start_mode(backend, threads, addr)
+        }
         _ if backend.is_zero() => start_zero(backend, app, threads, addr),
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -215,8 +215,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        conn.exchange = Exchange::Idle;
-        conn.incoming = Incoming::Nothing;
+        // To look is less than to drop: what is answered on the spot has left nothing there.
+        if !matches!(conn.exchange, Exchange::Idle) {
+            conn.exchange = Exchange::Idle;
+        }
+        if !matches!(conn.incoming, Incoming::Nothing) {
+            conn.incoming = Incoming::Nothing;
+        }
         conn.begun = None;
         conn.request_deadline_ns = super::NEVER;
         if let Some(destination) = conn.destination.take()

@@ -426,17 +426,21 @@ fn may_have_length(status: StatusCode) -> bool {
 /// The status line, if it is written often and says that there may be a body.
 #[inline]
 pub(super) fn status_line_of_body(status: StatusCode) -> Option<&'static [u8]> {
-    match may_have_length(status) {
-        true => status_line(status),
-        false => None,
+    match status {
+        // Nearly always.
+        StatusCode::OK => Some(OK_LINE),
+        _ if may_have_length(status) => status_line(status),
+        _ => None,
     }
 }
+
+const OK_LINE: &[u8; 17] = b"HTTP/1.1 200 OK\r\n";
 
 /// The status lines that are written often.
 #[inline]
 fn status_line(status: StatusCode) -> Option<&'static [u8]> {
     Some(match status.as_u16() {
-        200 => b"HTTP/1.1 200 OK\r\n",
+        200 => OK_LINE,
         101 => b"HTTP/1.1 101 Switching Protocols\r\n",
         201 => b"HTTP/1.1 201 Created\r\n",
         202 => b"HTTP/1.1 202 Accepted\r\n",

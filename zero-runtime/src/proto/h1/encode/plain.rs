@@ -4,7 +4,7 @@
 use http::header;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::{Asked, Head, Promised, may_have_length, status_line};
+use super::{Asked, Head, OK_LINE, Promised, may_have_length, status_line};
 use crate::pool::copies::{self, Copied};
 use crate::proto::date::DateCache;
 use crate::proto::h1::BodyLength;
@@ -39,7 +39,7 @@ pub(super) fn encode(
     out.reserve(guess_bytes(head.headers) + head.lines.len());
     match head.status.as_u16() {
         // Its length is known here.
-        200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
+        200 => out.extend_from_slice(OK_LINE),
         _ => out.extend_from_slice(status_line(head.status)?),
     }
     let has_length = match head.headers {
@@ -87,12 +87,16 @@ pub(in super::super) fn put_whole(
 /// The line that says the body's length.
 #[inline]
 pub(super) fn put_length(bytes: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"content-length: ");
     let digit = |value: u64| b'0' + (value % 10) as u8;
     match bytes {
-        0..=9 => out.extend_from_slice(&[digit(bytes), b'\r', b'\n']),
-        10..=99 => out.extend_from_slice(&[digit(bytes / 10), digit(bytes), b'\r', b'\n']),
+        // Short ones, which are most, in one piece.
+        10..=99 => {
+            let mut line = *b"content-length: ..\r\n";
+            (line[16], line[17]) = (digit(bytes / 10), digit(bytes));
+            out.extend_from_slice(&line);
+        }
         _ => {
+            out.extend_from_slice(b"content-length: ");
             out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
