@@ -1,16 +1,14 @@
-//! Every example is started and asked something that its first comment says to ask.
+//! Every example is started and asked something that its first comment says to ask. Those of the modes are asked for
+//! all of it in `modes`.
+
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// Longer than anything takes on a slow and busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use support::Server;
 
 /// An example, a line of request with fields, and what is in the answer.
 struct Story {
@@ -63,61 +61,14 @@ const TOLD_ELSEWHERE: [&str; 3] = ["inherited", "layers", "unix_socket"];
 #[test]
 fn every_example_answers() {
     for story in stories() {
-        let answer = tell(&story);
+        let (_server, answer) = Server::start(story.program, |server| ask(server, &story));
         assert!(answer.contains(story.answer), "{}: {answer}", story.name);
     }
 }
 
-/// Starts the example at a port that was free a moment ago; where it is not any more, at another.
-fn tell(story: &Story) -> String {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        let addr = free_addr();
-        let mut server = Ended(start(story, addr.port()));
-        while Instant::now() < give_up && server.0.try_wait().unwrap().is_none() {
-            if let Ok(answer) = ask(addr, story)
-                && !answer.is_empty()
-            {
-                return answer;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        assert!(Instant::now() < give_up, "{} does not answer", story.name);
-    }
-}
-
-/// A server that ends with its test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(story: &Story, port: u16) -> Child {
-    let socket = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{port}", story.name));
-    let _ = fs::remove_file(&socket);
-    Command::new(story.program)
-        .arg(port.to_string())
-        .arg(socket)
-        .env("PORT", port.to_string())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 /// Asks, and reads until the answer is there, or nothing more comes.
-fn ask(addr: SocketAddr, story: &Story) -> io::Result<String> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn ask(server: &Server, story: &Story) -> io::Result<String> {
+    let mut stream = server.connect()?;
     let request = story.request.replacen("\r\n", "\r\nhost: test\r\n", 1);
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
@@ -128,6 +79,7 @@ fn ask(addr: SocketAddr, story: &Story) -> io::Result<String> {
             return Ok(so_far);
         }
         match stream.read(&mut piece)? {
+            0 if so_far.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
             0 => return Ok(so_far),
             bytes => answer.extend_from_slice(&piece[..bytes]),
         }

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use crate::body::RequestBody;
 use crate::error::BoxError;
+use crate::limits::{SPARE_DRIVERS_BYTES_MAX, SPARE_DRIVERS_MAX};
 use crate::message::{Pooled, ResponseHead};
 use crate::pool::copies::{self, Copied};
 use crate::proto::h1::BodyLength;
@@ -201,6 +202,59 @@ impl<S: HttpService> Driver<S> {
                 }
                 StageProjection::Sending { body } => return send_body(body, cx, sink),
             }
+        }
+    }
+}
+
+/// Drivers whose calls have ended, for those to come.
+///
+/// Calls that do not wait need one. The others are for calls that wait on their shard and end there: as long as one
+/// begins when another ends, it takes what that has put back, however many wait. So the stock has to last for bursts
+/// only; it is bounded, because what a burst has left in it stays for ever.
+pub(crate) struct SpareDrivers<S: HttpService> {
+    /// The one that was put back last; nothing else is looked at while calls do not wait.
+    last: Option<Pin<Box<Driver<S>>>>,
+    /// Those put back before it, with room for all of them.
+    rest: Vec<Pin<Box<Driver<S>>>>,
+    rest_max: usize,
+}
+
+impl<S: HttpService> SpareDrivers<S> {
+    pub(crate) fn new() -> Self {
+        // A future may be large; one is kept whatever its size.
+        let fitting = SPARE_DRIVERS_BYTES_MAX / size_of::<Driver<S>>().max(1);
+        let rest_max = fitting.clamp(1, SPARE_DRIVERS_MAX) - 1;
+        SpareDrivers {
+            last: None,
+            rest: Vec::with_capacity(rest_max),
+            rest_max,
+        }
+    }
+
+    /// An idle driver.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Pin<Box<Driver<S>>> {
+        match self.last.take() {
+            Some(driver) => driver,
+            None => self.take_from_rest(),
+        }
+    }
+
+    fn take_from_rest(&mut self) -> Pin<Box<Driver<S>>> {
+        self.rest.pop().unwrap_or_else(|| Box::pin(Driver::idle()))
+    }
+
+    /// Keeps a driver, which must be idle.
+    #[inline]
+    pub(crate) fn put(&mut self, driver: Pin<Box<Driver<S>>>) {
+        if let Some(before) = self.last.replace(driver) {
+            self.put_to_rest(before);
+        }
+    }
+
+    fn put_to_rest(&mut self, driver: Pin<Box<Driver<S>>>) {
+        if self.rest.len() < self.rest_max {
+            self.rest.push(driver);
         }
     }
 }

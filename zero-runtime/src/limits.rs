@@ -268,6 +268,10 @@ pub(crate) const SPARE_BUF_BYTES_MAX: usize = 64 * 1024;
 /// Spare buffers for unread input that a shard keeps, and their size.
 pub(crate) const SPARE_CARRIES_MAX: usize = 64;
 pub(crate) const SPARE_CARRY_BYTES_MAX: usize = 64 * 1024;
+/// Places of calls that a shard keeps, and their size together: bursts of so many are rare, and most futures are far
+/// smaller than 16 KiB. One is kept whatever its size.
+pub(crate) const SPARE_DRIVERS_MAX: usize = 64;
+pub(crate) const SPARE_DRIVERS_BYTES_MAX: usize = 1024 * 1024;
 
 impl Limits {
     /// The least buffer that is of use to a connection: what it may hold however short of them its shard
@@ -300,6 +304,7 @@ impl Limits {
         // Buffers that wait to be used again.
         fixed_bytes_max += (SPARE_BUFS_MAX * SPARE_BUF_BYTES_MAX) as u64;
         fixed_bytes_max += (SPARE_CARRIES_MAX * SPARE_CARRY_BYTES_MAX) as u64;
+        fixed_bytes_max += SPARE_DRIVERS_BYTES_MAX as u64;
 
         let mut idle_bytes = 0_u64;
         // The slot itself; an idle connection holds no buffer.
@@ -679,7 +684,7 @@ mod tests {
         let memory = limits(Config::default().shards(2)).memory();
         assert_eq!(memory.fixed_bytes, 256 * (16_384 + RECV_STAGGER_BYTES));
         assert_eq!(memory.per_connection_bytes_min, 1024);
-        let spares = 256 * 65_536 + 64 * 65_536;
+        let spares = 256 * 65_536 + 64 * 65_536 + 1_048_576;
         let fixed = memory.fixed_bytes + 256 * 16_384 + spares;
         assert_eq!(memory.fixed_bytes_max, fixed);
         let busy = 1024 + 16_384 + 200 * 160 + 16_384 + 8192 + 3 * 16_384;
@@ -690,7 +695,7 @@ mod tests {
         );
         assert_eq!(
             memory.to_string(),
-            "2 shards of 4 MiB to 28 MiB each, 65536 connections of 1 KiB (idle) to 120.2 KiB each, \
+            "2 shards of 4 MiB to 29 MiB each, 65536 connections of 1 KiB (idle) to 120.2 KiB each, \
              1 GiB for what they buffer: 72.1 MiB all idle, never over 8.5 GiB"
         );
     }

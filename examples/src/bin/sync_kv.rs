@@ -4,6 +4,7 @@
 //! See:  curl -X PUT --data 'blue' localhost:3000/kv/sky   -> 201
 //!       curl localhost:3000/kv/sky                        -> blue
 //!       curl localhost:3000/keys                          -> ["sky"]
+//!       curl -X DELETE localhost:3000/kv/sky              -> 204, and 404 from then on
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
@@ -34,6 +35,14 @@ impl Store {
         }
     }
 
+    fn delete(&self, _request: HttpRequest<'_>, params: &Params<'_, '_>) -> ZeroResponse {
+        let key = params.get("key").unwrap_or_default();
+        match self.0.write().expect("nobody panics").remove(key) {
+            Some(_) => ZeroResponse::status(StatusCode::NO_CONTENT),
+            None => ZeroResponse::not_found(),
+        }
+    }
+
     fn keys(&self) -> ZeroResponse {
         let store = self.0.read().expect("nobody panics");
         ZeroResponse::ok().json(&store.keys().collect::<Vec<_>>())
@@ -47,11 +56,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     io.http_listen(format!("0.0.0.0:{port}").parse()?)?;
 
     let store = Store::default();
-    let (get, put, keys) = (store.clone(), store.clone(), store);
+    let (get, put, delete, keys) = (store.clone(), store.clone(), store.clone(), store);
     let router = Router::new()
         .get("/kv/{key}", move |request, params| get.get(request, params))
         .route("PUT", "/kv/{key}", move |request, params| {
             put.put(request, params)
+        })
+        .route("DELETE", "/kv/{key}", move |request, params| {
+            delete.delete(request, params)
         })
         .get("/keys", move |_, _| keys.keys());
     ZeroRuntime::new(io)

@@ -1,13 +1,14 @@
-//! A tower stack over the server's own requests, a limit and a timeout around a router: `run_tower`.
+//! A tower stack over the server's own requests, a limit that sheds and a timeout around a router: `run_tower`.
 //!
 //! Run:  `cargo run --release -p zero-examples --bin tower_perf [PORT]`
 //! See:  curl -i localhost:3000/users/7   -> seven, an id, and a header from an http-typed layer
-//!       curl -i localhost:3000/slow      -> 503 after a second
+//!       curl -i localhost:3000/slow      -> 503 after a second, at once while a hundred others wait
 //!       wrk -c64 -t1 http://localhost:3000/users/7
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use tower::ServiceBuilder;
+use tower::load_shed::error::Overloaded;
 use tower_http::set_header::SetResponseHeaderLayer;
 use zero_runtime::router::Router;
 use zero_runtime::tower_http_compat::HttpLayer;
@@ -34,14 +35,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let header = SetResponseHeaderLayer::overriding(HeaderName::from_static(name), value);
     let service = ServiceBuilder::new()
         .then(async |answered: Result<ZeroResponse, tower::BoxError>| {
-            let unavailable = |_| ZeroResponse::status(StatusCode::SERVICE_UNAVAILABLE);
             Ok::<_, tower::BoxError>(answered.unwrap_or_else(unavailable))
         })
-        .concurrency_limit(10_000)
+        .load_shed()
+        .concurrency_limit(100)
         .timeout(Duration::from_secs(1))
         .layer(ZeroRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(HttpLayer::new(header))
         .service(router);
     ZeroRuntime::new(io).run_tower(service)?.wait()?;
     Ok(())
+}
+
+/// What a client is told in place of a layer's error.
+fn unavailable(error: tower::BoxError) -> ZeroResponse {
+    let why = match error.is::<Overloaded>() {
+        true => "too many at once\n",
+        false => "too late\n",
+    };
+    ZeroResponse::status(StatusCode::SERVICE_UNAVAILABLE).text(why)
 }

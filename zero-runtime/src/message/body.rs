@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::body::RequestBody;
@@ -206,7 +207,7 @@ impl ResponseBody {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        ResponseBody(Inner::Stream(Box::pin(MapErr(Box::pin(body)))))
+        ResponseBody(Inner::Stream(Box::pin(MapErr { body })))
     }
 }
 
@@ -217,27 +218,32 @@ impl Default for ResponseBody {
     }
 }
 
-/// `body` with a boxed error.
-struct MapErr<B>(Pin<Box<B>>);
+pin_project! {
+    /// `body` with a boxed error.
+    struct MapErr<B> {
+        #[pin]
+        body: B,
+    }
+}
 
 impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for MapErr<B> {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = self.0.as_mut().poll_frame(cx);
+        let polled = self.project().body.poll_frame(cx);
         polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

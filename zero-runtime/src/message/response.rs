@@ -307,7 +307,7 @@ impl ZeroResponse {
     /// room. Its length is sent if its size hint is exact, else it goes in chunks.
     ///
     /// # What allocates
-    /// Two boxes: one for `body`, one for what makes its errors [`BoxError`]s. Pieces are sent as they are.
+    /// One box, for `body`. Pieces are sent as they are.
     pub fn stream<B>(mut self, body: B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

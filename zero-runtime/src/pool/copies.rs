@@ -202,5 +202,16 @@ mod tests {
             bytes.into()
         });
         assert_eq!(appended, (text, 1));
+        // One that nobody shares is appended to where it lies.
+        let (alone, shared) = (
+            Bytes::from(b"alone".to_vec()),
+            Bytes::from(b"shared".to_vec()),
+        );
+        let at = alone.as_ptr();
+        let mut pieces = vec![shared.clone(), alone];
+        let mut next = || made(&mut || appendable(WHY, pieces.pop().unwrap()).freeze());
+        let (alone, copied) = next();
+        assert_eq!((alone.as_ptr(), &alone[..], copied), (at, &b"alone"[..], 0));
+        assert_eq!(next(), (shared, 1));
     }
 }

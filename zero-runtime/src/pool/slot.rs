@@ -435,6 +435,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_has_one_slot_of_one_byte_at_least() {
+        let pool = SlotPool::new(0, 0);
+        assert_eq!((pool.slots(), pool.slot_bytes(), pool.free()), (1, 1, 1));
+        assert_eq!(written(&pool, b"a")[..], *b"a");
+    }
+
+    #[test]
     fn slots_outlive_their_pool() {
         let pool = SlotPool::new(1, 4);
         let slot = written(&pool, &[1; 4]);

@@ -115,8 +115,10 @@ impl ZeroRuntime {
     /// `Disconnect::Detach`: there is nowhere else for it to run.
     ///
     /// # What allocates
-    /// A future that is ready at its first poll: nothing. One that waits: its place on the shard, for as long
-    /// as it takes, when no other's is free to be used again, and once for each connection its waker.
+    /// A future that is ready at its first poll: nothing. One that waits keeps its place on the shard (one heap block)
+    /// for as long as it takes, and is given one that another has left: a shard keeps up to 64 of those, or 1 MiB where
+    /// futures are larger than 16 KiB. So nothing, either, unless more than so many begin to wait before one ends;
+    /// and once for each connection its waker.
     ///
     /// # Cancel safety
     /// A future is dropped at an await when its client goes away, when its request has not been answered within

@@ -274,10 +274,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         let key = call.conn;
         // Handed in by reference, so that the head is moved once: from its place into the call.
         let mut body = Some(body);
-        let mut driver = self
-            .spare_driver
-            .take()
-            .unwrap_or_else(|| Box::pin(Driver::idle()));
+        let mut driver = self.spare_drivers.take();
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -305,13 +302,13 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.outbox.put(key, conn, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
-                self.spare_driver = Some(driver);
+                self.spare_drivers.put(driver);
                 self.spare_place = place.renew();
                 self.response_done(key);
             }
             Ok(Poll::Ready(ended)) => {
                 trace_ended(&ended);
-                self.spare_driver = Some(driver);
+                self.spare_drivers.put(driver);
                 self.fail_exchange(key);
             }
             // Room for more of its body is with its task.

@@ -131,7 +131,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // Dropping the reply's receiver tells a detached call to end.
             exchange => {
                 self.counters.handlers_cancelled.add(1);
-                discard(exchange);
+                self.drop_exchange(exchange);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::proto::h1::{Late, Overdue, is_too_slow};
 use crate::ring::Ring;
 use crate::service::MakeHttpService;
 use crate::slots::Key;
-use crate::worker::{Spawn, discard};
+use crate::worker::Spawn;
 
 /// See [`Shard::last_head_ns`].
 const LAST_HEAD_NS: u64 = 200_000_000;
@@ -162,7 +162,8 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.counters.responses.add(1);
         self.outbox.put(key, conn, out);
         // A call that stays here is dropped here, with what the application has put into it.
-        discard(std::mem::replace(&mut conn.exchange, Exchange::Idle));
+        let exchange = std::mem::replace(&mut conn.exchange, Exchange::Idle);
+        self.drop_exchange(exchange);
         self.close_after_flush(key);
     }
 

@@ -53,9 +53,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         driver: Option<Pin<Box<DriverOf<M>>>>,
         poll: impl FnOnce(Pin<&mut DriverOf<M>>, &mut Context<'_>, &mut ShardSink<'_>) -> Poll<Ended>,
     ) {
-        let mut driver = driver
-            .or_else(|| self.spare_driver.take())
-            .unwrap_or_else(|| Box::pin(Driver::idle()));
+        let mut driver = driver.unwrap_or_else(|| self.spare_drivers.take());
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -73,12 +71,12 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         self.outbox.put(key, conn, out);
         match polled {
             Ok(Poll::Ready(Ended::Complete)) if !refused => {
-                self.spare_driver = Some(driver);
+                self.spare_drivers.put(driver);
                 self.response_done(key);
             }
             Ok(Poll::Ready(ended)) => {
                 trace_ended(&ended);
-                self.spare_driver = Some(driver);
+                self.spare_drivers.put(driver);
                 self.fail_exchange(key);
             }
             Ok(Poll::Pending) => self.keep_here(key, driver),
@@ -86,6 +84,18 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
                 worker::discard(driver);
                 self.handle_panic(key);
             }
+        }
+    }
+
+    /// Drops what an exchange has come to, the application's destructors included: a panic there is theirs alone.
+    /// The driver of a call that waited here is kept for others.
+    pub(super) fn drop_exchange(&mut self, exchange: Exchange<M::Service>) {
+        let Exchange::Local(mut driver) = exchange else {
+            return worker::discard(exchange);
+        };
+        match catch_unwind(AssertUnwindSafe(|| driver.as_mut().stop())) {
+            Ok(()) => self.spare_drivers.put(driver),
+            Err(_panic) => worker::discard(driver),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One thread, one ring, its connections: the turn of the loop and what a shard owns.
 //!
-//! Knows rings, machines and the bridge; meets handlers only through a [`Driver`] or a link.
+//! Knows rings, machines and the bridge; meets handlers only through a [`Driver`](crate::driver::Driver) or a link.
 //! A turn has five phases and one enter: **1** submit and wait for a fact ([`Shard::turn`]),
 //! **2** react to completions, **3** to replies, **4** to deadlines, then calls are made one a
 //! step, and **5** what they left to send is staged for the next enter.
@@ -25,7 +25,6 @@ mod sink;
 mod wait;
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -44,7 +43,7 @@ use crate::bridge::link::ShardPort;
 use crate::bridge::peers::Peers;
 use crate::bridge::place::Away;
 use crate::dispatch::{Classes, Thresholds};
-use crate::driver::Driver;
+use crate::driver::SpareDrivers;
 use crate::error::BodyError;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::limits::{CONNECTION_STATE_BYTES, Limits};
@@ -195,7 +194,8 @@ pub(crate) struct Shard<R: Ring, M: MakeHttpService, X: Spawn> {
     lifecycle: Arc<Lifecycle>,
     peers: Option<Arc<Peers>>,
     counters: Arc<ShardCounters>,
-    spare_driver: Option<Pin<Box<Driver<M::Service>>>>,
+    spare_drivers: SpareDrivers<M::Service>,
+    /// One does: a place comes back within the step that took it, or not at all.
     spare_place: Option<Place<M::Service, X>>,
     memory: HeadMemory,
     arena: Arena,
@@ -255,7 +255,7 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             lifecycle: seed.lifecycle,
             peers: seed.peers,
             counters: seed.counters,
-            spare_driver: None,
+            spare_drivers: SpareDrivers::new(),
             spare_place: None,
             memory: HeadMemory::new(),
             arena: Arena::new(),

@@ -11,7 +11,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_http::set_header::SetResponseHeaderLayer;
 use zero_runtime::router::Router;
 use zero_runtime::tower_http_compat::HttpLayer;
-use zero_runtime::{Config, Dispatch, HttpOwnedRequest, StatusCode, ZeroResponse};
+use zero_runtime::{Config, Dispatch, HttpOwnedRequest, ShutdownHandle, StatusCode, ZeroResponse};
 
 use crate::client::Client;
 use crate::listening;
@@ -20,24 +20,41 @@ use crate::patience::eventually;
 const GET: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: h\r\n\r\n";
 
-/// Where a service may be polled first: by turns, each told with a service of its own. A class is on the shard after
-/// its first short poll.
-fn everywhere() -> impl Iterator<Item = Config> {
-    let ways = [Dispatch::Inline, Dispatch::Adaptive, Dispatch::Workers];
-    ways.into_iter().map(|way| {
-        eprintln!("{way:?}");
-        Config::default().dispatch(way).inline_streak(1)
-    })
+/// Where a service may be polled first: by turns, each told with a service of its own.
+const WAYS: [Dispatch; 3] = [Dispatch::Inline, Dispatch::Adaptive, Dispatch::Workers];
+
+/// With `Adaptive` a class is on the shard after its first poll, and stays there however slow the machine is.
+fn config(way: Dispatch) -> Config {
+    let config = Config::default().dispatch(way).inline_streak(1);
+    config.inline_poll_max(Duration::from_secs(3600))
 }
 
-/// Serves a tower service for as long as `test` runs, polled first by each [`Dispatch`].
+/// Requires that every class of requests that was asked for is polled on the shard from now on.
+fn all_are_polled_on_the_shard(handle: &ShutdownHandle) {
+    let stats = handle.stats();
+    assert!(stats.promotions > 0);
+    assert_eq!(
+        (stats.classes_inline, stats.classes_on_workers),
+        (stats.promotions, 0)
+    );
+    assert_eq!(stats.demotions, 0);
+}
+
+/// Serves a tower service for as long as `test` runs, polled first by each [`Dispatch`]: by `Adaptive` on workers,
+/// and then, the same story once more, on the shard.
 macro_rules! serving {
     ($service:expr, $test:expr) => {{
-        for config in everywhere() {
-            let (runtime, client) = listening(config);
+        for way in WAYS {
+            eprintln!("{way:?}");
+            let (runtime, client) = listening(config(way));
             let handle = runtime.run_tower($service).unwrap();
             let test: fn(Client) = $test;
             test(client);
+            if way == Dispatch::Adaptive {
+                all_are_polled_on_the_shard(&handle);
+                test(client);
+                all_are_polled_on_the_shard(&handle);
+            }
             handle.shutdown();
             handle.wait().unwrap();
         }
@@ -94,7 +111,6 @@ async fn a_limit_makes_requests_wait_and_shedding_turns_them_away() {
             .service_fn(counted)
     };
     serving!(service(), |client| {
-        // Each shape of requests is on the shard from its second call, if it may be: there the limit is waited for.
         assert_eq!(client.ask(GET).status, 200);
         let mut conns: Vec<_> = (0..4).map(|_| client.connect()).collect();
         conns.iter_mut().for_each(|conn| conn.send(GET));
@@ -138,6 +154,8 @@ async fn a_buffer_and_a_rate_limit_hold_requests_back() {
             .service_fn(app)
     };
     serving!(service(), |client| {
+        // What was asked before counts towards no rate any more.
+        std::thread::sleep(Duration::from_millis(100));
         let started = std::time::Instant::now();
         let mut conns: Vec<_> = (0..5).map(|_| client.connect()).collect();
         conns.iter_mut().for_each(|conn| conn.send(GET));

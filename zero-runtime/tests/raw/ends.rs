@@ -69,6 +69,23 @@ fn closing_is_told_and_drops_what_is_unsent() {
 }
 
 #[test]
+fn a_shutdown_waits_for_no_head_that_has_not_come_whole() {
+    let (mut shard, addr) = http(Config::default().head_timeout(Duration::from_secs(3600)));
+    let begun = b"GET / HT";
+    let clients = [&b""[..], begun].map(|sent| client(addr, move |stream| talk(stream, sent)));
+    let ids = [opened(&mut shard), opened(&mut shard)];
+    until_true(&mut shard, |shard| {
+        shard.stats().bytes_in == begun.len() as u64
+    });
+    assert!(ids.iter().all(|id| shard.conn_stats(*id).is_some()));
+    shard.shutdown();
+    for client in clients {
+        assert_eq!(while_runs(&mut shard, client, |_, _| {}), b"");
+    }
+    until_true(&mut shard, |shard| shard.has_ended());
+}
+
+#[test]
 fn a_peer_that_takes_nothing_is_cut() {
     let config = Config::default().write_timeout(Duration::from_millis(200));
     let (mut shard, addr) = streams(config);

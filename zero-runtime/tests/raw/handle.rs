@@ -114,6 +114,20 @@ fn what_a_stream_has_no_room_for_comes_back_to_the_loop() {
 }
 
 #[test]
+fn bytes_for_a_connection_that_is_no_stream_come_back_to_the_loop() {
+    let (mut shard, addr) = http(Config::default());
+    let _peer = std::net::TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    shard.handle().send(conn, &b"no response"[..]).unwrap();
+    let refused = until(&mut shard, |event| match event {
+        Event::Refused { conn, bytes } => Some((conn, bytes)),
+        _ => None,
+    });
+    assert_eq!(refused, (conn, Bytes::from_static(b"no response")));
+    assert_eq!(shard.conn_stats(conn).unwrap().unsent_bytes, 0);
+}
+
+#[test]
 fn orders_are_bounded_and_end_with_the_shard() {
     let (mut shard, addr) = streams(Config::default());
     let _peer = std::net::TcpStream::connect(addr).unwrap();

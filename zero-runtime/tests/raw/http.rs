@@ -345,6 +345,88 @@ impl Body for Pieces {
     }
 }
 
+/// Breaks behind a piece of it.
+struct Broken(bool);
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(Some(match std::mem::replace(&mut self.0, true) {
+            false => Ok(Frame::data(Bytes::from_static(b"a piece"))),
+            true => Err("broken"),
+        }))
+    }
+}
+
+#[test]
+fn a_response_that_breaks_before_any_of_it_is_sent_is_taken_back() {
+    let (mut shard, addr) = http(Config::default());
+    let asked = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(2);
+    let client = client(addr, move |stream| talk(stream, &asked));
+    let mut answered = 0;
+    for response in [
+        ZeroResponse::ok().text("whole"),
+        ZeroResponse::ok().stream(Broken(false)),
+    ] {
+        let conn = until(&mut shard, |event| match event {
+            Event::Request { conn, .. } => Some(conn),
+            _ => None,
+        });
+        shard.http_respond(conn, response).unwrap();
+        answered += 1;
+    }
+    let answer = while_runs(&mut shard, client, |_, _| {});
+    assert_eq!(bodies(&answer), ["200 whole"]);
+    assert_eq!((answered, shard.stats().bodies_failed), (2, 1));
+}
+
+#[test]
+fn a_connection_has_so_many_requests_and_no_more() {
+    let (mut shard, addr) = http(Config::default().requests_per_connection_max(2));
+    let asked = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(3);
+    let client = client(addr, move |stream| talk(stream, &asked));
+    for text in ["first", "last"] {
+        let conn = until(&mut shard, |event| match event {
+            Event::Request { conn, .. } => Some(conn),
+            _ => None,
+        });
+        let response = ZeroResponse::ok().text(text);
+        shard.http_respond(conn, response).unwrap();
+    }
+    let answer = while_runs(&mut shard, client, |_, _| {});
+    assert_eq!(bodies(&answer), ["200 first", "200 last"]);
+    let stats = shard.stats();
+    assert_eq!((stats.requests, stats.connections_used_up), (2, 1));
+}
+
+#[test]
+fn a_request_is_taken_out_with_its_body() {
+    let (mut shard, addr) = http(Config::default());
+    let client = client(addr, |stream| {
+        let asked =
+            b"POST /a HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
+        talk(stream, asked)
+    });
+    let conn = until(&mut shard, |event| match event {
+        Event::Request { conn, is_whole, .. } => {
+            assert!(is_whole);
+            Some(conn)
+        }
+        _ => None,
+    });
+    let taken = shard.detach_http_request().unwrap();
+    assert_eq!(taken.header("content-length"), Some("4"));
+    let response = ZeroResponse::ok().bytes(taken.body().to_vec());
+    shard.http_respond(conn, response).unwrap();
+    let answer = while_runs(&mut shard, client, |_, _| {});
+    assert_eq!(bodies(&answer), ["200 body"]);
+}
+
 #[test]
 fn a_response_streams_as_its_pieces_come_and_no_faster_than_it_is_read() {
     let (mut shard, addr) = http(Config::default().response_window_bytes(64 * 1024));
@@ -385,6 +467,13 @@ fn a_response_streams_as_its_pieces_come_and_no_faster_than_it_is_read() {
 
 #[test]
 fn who_asks_without_reading_is_not_heard_further() {
+    // Answers that wait for room, and such as are so small that they do not.
+    for answer_bytes in [10_000, 200] {
+        ask_without_reading(answer_bytes);
+    }
+}
+
+fn ask_without_reading(answer_bytes: usize) {
     let config = Config::default()
         .response_window_bytes(20_000)
         .recv_buffers(16);
@@ -396,7 +485,7 @@ fn who_asks_without_reading_is_not_heard_further() {
         let requests = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(1000);
         while stream.write_all(&requests).is_ok() {}
     });
-    let body = "y".repeat(10_000);
+    let body = "y".repeat(answer_bytes);
     let conn = opened(&mut shard);
     let mut unsent_max = 0;
     let mut kept_max = 0;

@@ -12,6 +12,19 @@ use zero_runtime::{Config, RawShard};
 use crate::support::*;
 
 #[test]
+fn what_an_event_lent_is_let_go_with_the_next_one_also_if_there_is_none() {
+    let (mut shard, addr) = streams(Config::default());
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let conn = opened(&mut shard);
+    peer.write_all(b"abc").unwrap();
+    assert_eq!(data(&mut shard, 3), b"abc");
+    assert_eq!(shard.detach_event_data().unwrap()[..], *b"abc");
+    assert!(shard.next_event().is_none());
+    assert_eq!(shard.detach_event_data().unwrap_err(), DetachError::NoData);
+    assert_eq!(shard.stream_forward(conn), Ok(0));
+}
+
+#[test]
 fn what_is_sent_is_told_and_what_is_forwarded_comes_back() {
     let (mut shard, addr) = streams(Config::default());
     let client = client(addr, |mut stream| {

@@ -16,7 +16,7 @@ use http::HeaderMap;
 use super::super::input::count_refused;
 use super::super::sink::ShardSink;
 use super::NoService;
-use crate::driver::{Driver, Ended, send_head};
+use crate::driver::{Driver, Ended, SpareDrivers, send_head};
 use crate::error::BodyError;
 use crate::limits::Limits;
 use crate::message::{HttpRequest, ResponseBody, ZeroResponse};
@@ -66,8 +66,8 @@ pub struct RawHttp {
     date: DateCache,
     /// Where a sink leaves header maps; responses of the server's own kind have none.
     maps: Vec<HeaderMap>,
-    /// For the next response whose body is not written with its head.
-    spare_driver: Option<Pin<Box<Driver<NoService>>>>,
+    /// For responses whose bodies are not written with their heads.
+    spare_drivers: SpareDrivers<NoService>,
 }
 
 /// One connection.
@@ -154,7 +154,7 @@ impl RawHttp {
             requests_max: limits.requests_per_connection_max,
             date: DateCache::new(),
             maps: Vec::new(),
-            spare_driver: None,
+            spare_drivers: SpareDrivers::new(),
         }
     }
 
@@ -213,8 +213,7 @@ impl RawHttp {
 
     /// Sends a body that is not all there, as far as there is room and it comes.
     fn start_sending(&mut self, conn: &mut RawHttpConn, body: ResponseBody, wire: &mut Wire<'_>) {
-        let spare = self.spare_driver.take();
-        let mut driver = spare.unwrap_or_else(|| Box::pin(Driver::idle()));
+        let mut driver = self.spare_drivers.take();
         let waker = wire.waker();
         let mut cx = Context::from_waker(&waker);
         let polled = self.with_sink(conn, wire, |sink| {
@@ -248,7 +247,7 @@ impl RawHttp {
                 }
             }
             Ok(Poll::Ready(Ended::Complete)) => {
-                self.spare_driver = Some(driver);
+                self.spare_drivers.put(driver);
                 self.response_done(conn, wire);
             }
             // What has gone out of it stays; the end tells that it is not whole.
