@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::app::{Place, SimMake, SimService, Tally};
 use super::lent::Meanwhile;
+use super::polls::Polls;
 use super::ring::SimRing;
 use super::rng::Rng;
 use super::script::Talk;
@@ -39,6 +40,8 @@ pub(super) struct Report {
     pub(super) stats: Stats,
     /// Changes of the levels of overload: of what, and which.
     pub(super) overload_steps: BTreeSet<(&'static str, Change)>,
+    /// Classes of requests that had been sent back from the shard, and were polled there again.
+    pub(super) returns: u64,
 }
 
 /// One run: shards, their world, and what to check when all are over.
@@ -72,6 +75,11 @@ impl Run {
             // Who spins for ever lets nobody else go on.
             limits.wakeup = Wakeup::Adaptive;
         }
+        // One third of the lone shards has handlers that take their time, most of them told apart by class.
+        let takes_time = shards == 1 && Rng::new(seed ^ 142).one_in(3);
+        if takes_time {
+            set_times(&mut limits, Rng::new(seed ^ 143));
+        }
         let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
         let seat = |_| {
             let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
@@ -83,7 +91,12 @@ impl Run {
         let seats: Vec<_> = (0..shards).map(seat).collect();
         let inboxes: Vec<_> = seats.iter().map(|(inbox, _)| inbox.clone()).collect();
         let wakeup = limits.wakeup;
-        let spawn = SimSpawn::new(rng.fork());
+        let is_adaptive = limits.dispatch == Dispatch::Adaptive;
+        let account = match takes_time {
+            true => Polls::of_time(seed, &limits, is_adaptive),
+            false => Polls::of_no_time(),
+        };
+        let spawn = SimSpawn::new(rng.fork(), account);
         let tally = Arc::new(Tally::default());
         let make = SimMake::new(seed, spawn.clone(), tally.clone());
         let ports: Vec<_> = inboxes
@@ -91,7 +104,10 @@ impl Run {
             .map(|inbox| ports(&mut rng, &limits, inbox, &spawn))
             .collect();
         let all_ports = ports.iter().flatten();
-        let links = all_ports.map(|port| port.link.clone()).collect();
+        let links: Vec<_> = all_ports.map(|port| port.link.clone()).collect();
+        if links.len() == 1 {
+            spawn.set_one_link();
+        }
         let shared = Shared {
             spawn: spawn.clone(),
             seats: seats
@@ -152,8 +168,8 @@ impl Run {
             .collect();
         let running = Rc::new(RefCell::new(running));
         let meanwhile = (running.borrow().len() == 1).then(|| {
-            let running = running.clone();
-            Meanwhile::new(move || step_meanwhile(&running))
+            let (running, spawn) = (running.clone(), spawn.clone());
+            Meanwhile::new(move || step_meanwhile(&running, &spawn))
         });
         let mut ended = Vec::new();
         loop {
@@ -199,6 +215,7 @@ impl Run {
         end_tasks(&spawn, world.kernel.now_ns);
         let stats = Stats::sum(counters.iter().map(|counters| &**counters));
         check_end(&world, &tally, &stats);
+        let returns = spawn.check_polls(&stats);
         assert!(crowd.is_empty(), "a handler was not counted out");
         let mut trace = world.kernel.trace;
         trace.note(&[spawn.trace()]);
@@ -209,6 +226,7 @@ impl Run {
             answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
             stats,
             overload_steps,
+            returns,
         }
     }
 }
@@ -217,12 +235,13 @@ type Running<W> = RefCell<Vec<(usize, Shard<SimRing, SimMake, SimSpawn>, W)>>;
 
 /// A step of the one shard there is, between two instructions of a worker that writes to one of its
 /// connections; nothing if it is in the middle of one itself.
-fn step_meanwhile<W: Waking>(running: &Running<W>) {
+fn step_meanwhile<W: Waking>(running: &Running<W>, spawn: &SimSpawn) {
     let Ok(mut running) = running.try_borrow_mut() else {
         return;
     };
     if let Some((_, shard, waking)) = running.first_mut() {
-        let flow = shard.step(waking).expect("a simulated ring never fails");
+        let flow = spawn.as_shard(|| shard.step(waking));
+        let flow = flow.expect("a simulated ring never fails");
         assert_eq!(flow, Flow::Continue, "it waits for who writes");
     }
 }
@@ -308,11 +327,19 @@ pub(super) fn limits(rng: &mut Rng) -> Limits {
         .request_window_bytes(rng.pick(&[64, 1000, 20_000, 256 * 1024]))
         .response_window_bytes(rng.pick(&[1, 1000, 20_000, 256 * 1024]))
         .write_buffer_bytes(rng.pick(&[64, 16 * 1024]))
-        // Real time decides nothing here.
+        // Polls take no time, unless `set_times` says so.
         .inline_poll_max(Duration::from_secs(3600))
         .inline_streak(rng.pick(&[1, 2, 5]))
         .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers, Dispatch::Adaptive]));
     config.into_limits().expect("these limits are valid")
+}
+
+/// What polls that take time may take.
+fn set_times(limits: &mut Limits, mut rng: Rng) {
+    limits.dispatch = rng.pick(&[Dispatch::Adaptive, Dispatch::Adaptive, limits.dispatch]);
+    limits.inline_streak = rng.pick(&[1, 1, 2, 5]);
+    limits.inline_poll_max_ns = rng.pick(&[200_000, 1_000_000]);
+    limits.stall_min_ns = rng.pick(&[Some(10_000_000), Some(10_000_000), Some(150_000), None]);
 }
 
 fn ports(
@@ -329,8 +356,8 @@ fn ports(
         let port = link::link(inbox.clone());
         let window = limits.response_window_bytes;
         let spin = worker::Spin::Never;
-        // Whatever clocks say of the thread that simulates, nothing is excused.
-        let task = worker::run(port.link.clone(), 0, spawn.clone(), window, u64::MAX, spin);
+        let short_ns = limits.inline_poll_max_ns / 2;
+        let task = worker::run(port.link.clone(), 0, spawn.clone(), window, short_ns, spin);
         spawn.spawn(task);
         port
     };
