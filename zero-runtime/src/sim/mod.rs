@@ -128,6 +128,8 @@ const WAYS_OF_A_CLASS: [&str; 4] = ["promotions", "demotions", "stalls", "polls_
 #[derive(Default)]
 struct Sum {
     answered: usize,
+    /// Shards woken that had announced sleep while a worker wrote.
+    wakes: u64,
     /// Classes that came back to the shard.
     returns: u64,
     /// What they counted, by name.
@@ -139,6 +141,7 @@ fn sum_of(reports: impl Iterator<Item = Report>) -> Sum {
     let mut sum = Sum::default();
     for report in reports {
         sum.answered += report.answered;
+        sum.wakes += report.wakes;
         sum.returns += report.returns;
         for (name, count) in report.stats.iter() {
             *sum.counts.entry(name).or_insert(0) += count;
@@ -164,6 +167,7 @@ fn simulation_seeds() {
     for way in ways.chain(WAYS_OF_A_CLASS) {
         assert!(sum.counts[way] > 0, "no seed has any {way}");
     }
+    assert!(sum.wakes > 0, "no shard dozes while workers write");
     assert!(sum.returns > 0, "no class comes back to the shard");
     assert_eq!(sum.overload_steps, every_overload_step());
 }

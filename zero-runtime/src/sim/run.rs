@@ -1,15 +1,17 @@
 //! One run of one seed: builds the shard and its world, drives them to their end, and checks what
 //! is left.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::app::{Place, SimMake, SimService, Tally};
-use super::lent::Meanwhile;
+use super::lent::{Does, Meanwhile};
 use super::polls::Polls;
 use super::ring::SimRing;
 use super::rng::Rng;
@@ -40,6 +42,8 @@ pub(super) struct Report {
     pub(super) stats: Stats,
     /// Changes of the levels of overload: of what, and which.
     pub(super) overload_steps: BTreeSet<(&'static str, Change)>,
+    /// Times a shard was woken that had announced sleep while a worker wrote, or before its tasks ran.
+    pub(super) wakes: u64,
     /// Classes of requests that had been sent back from the shard, and were polled there again.
     pub(super) returns: u64,
 }
@@ -55,6 +59,8 @@ pub(super) struct Run {
     tally: Arc<Tally>,
     crowd: Arc<Crowd>,
     wakeup: Wakeup,
+    /// When a lone shard announces sleep between two steps; `None` for never.
+    dozes: Option<Rng>,
 }
 
 impl Run {
@@ -91,6 +97,9 @@ impl Run {
         let seats: Vec<_> = (0..shards).map(seat).collect();
         let inboxes: Vec<_> = seats.iter().map(|(inbox, _)| inbox.clone()).collect();
         let wakeup = limits.wakeup;
+        // Who spins for ever is never asleep.
+        let may_doze = shards == 1 && wakeup != Wakeup::Spin;
+        let dozes = (may_doze && Rng::new(seed ^ 240).one_in(3)).then(|| Rng::new(seed ^ 241));
         let is_adaptive = limits.dispatch == Dispatch::Adaptive;
         let account = match takes_time {
             true => Polls::of_time(seed, &limits, is_adaptive),
@@ -149,6 +158,7 @@ impl Run {
             tally,
             crowd,
             wakeup,
+            dozes,
         }
     }
 
@@ -167,12 +177,17 @@ impl Run {
             .map(|(seat, shard)| (seat, shard, waking()))
             .collect();
         let running = Rc::new(RefCell::new(running));
+        let lone = Rc::new(Lone {
+            dozes: RefCell::new(self.dozes.take()),
+            ..Lone::default()
+        });
         let meanwhile = (running.borrow().len() == 1).then(|| {
-            let (running, spawn) = (running.clone(), spawn.clone());
-            Meanwhile::new(move || step_meanwhile(&running, &spawn))
+            let (lone, running, spawn) = (lone.clone(), running.clone(), spawn.clone());
+            Meanwhile::new(move |does| lone.go_on(does, &running, &spawn))
         });
         let mut ended = Vec::new();
         loop {
+            lone.end_doze(&running);
             let mut all = running.borrow_mut();
             let at = match all.len() {
                 0 => break,
@@ -189,8 +204,14 @@ impl Run {
             drop(all);
             let is_late = self.world.borrow_mut().take_late();
             match is_late {
-                true => _ = spawn.run(2),
+                true => {
+                    lone.doze(&running);
+                    spawn.run(2);
+                }
                 false => spawn.interleave(),
+            }
+            if let Some(panic) = lone.panic.take() {
+                resume_unwind(panic);
             }
         }
         drop(meanwhile);
@@ -226,6 +247,7 @@ impl Run {
             answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
             stats,
             overload_steps,
+            wakes: lone.wakes.get(),
             returns,
         }
     }
@@ -233,16 +255,61 @@ impl Run {
 
 type Running<W> = RefCell<Vec<(usize, Shard<SimRing, SimMake, SimSpawn>, W)>>;
 
-/// A step of the one shard there is, between two instructions of a worker that writes to one of its
-/// connections; nothing if it is in the middle of one itself.
-fn step_meanwhile<W: Waking>(running: &Running<W>, spawn: &SimSpawn) {
-    let Ok(mut running) = running.try_borrow_mut() else {
-        return;
-    };
-    if let Some((_, shard, waking)) = running.first_mut() {
-        let flow = spawn.as_shard(|| shard.step(waking));
-        let flow = flow.expect("a simulated ring never fails");
-        assert_eq!(flow, Flow::Continue, "it waits for who writes");
+/// What befalls the one shard there is between two of its steps, or two instructions of a worker that writes
+/// to one of its connections.
+#[derive(Default)]
+struct Lone {
+    dozes: RefCell<Option<Rng>>,
+    is_dozing: Cell<bool>,
+    wakes: Cell<u64>,
+    /// What went wrong in the middle of a task, where it would be taken for the application's.
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Lone {
+    /// Goes on while a worker writes; not if it is in the middle of a step itself.
+    fn go_on<W: Waking>(&self, does: Does, running: &Running<W>, spawn: &SimSpawn) {
+        if self.panic.borrow().is_some() || running.try_borrow_mut().is_err() {
+            return;
+        }
+        let gone_on = catch_unwind(AssertUnwindSafe(|| match does {
+            Does::Step => self.step(running, spawn),
+            Does::Doze => self.doze(running),
+        }));
+        if let Err(panic) = gone_on {
+            self.panic.replace(Some(panic));
+        }
+    }
+
+    fn step<W: Waking>(&self, running: &Running<W>, spawn: &SimSpawn) {
+        self.end_doze(running);
+        if let Some((_, shard, waking)) = running.borrow_mut().first_mut() {
+            let flow = spawn.as_shard(|| shard.step(waking));
+            let flow = flow.expect("a simulated ring never fails");
+            assert_eq!(flow, Flow::Continue, "it waits for who writes");
+        }
+    }
+
+    /// Perhaps announces the shard's sleep.
+    fn doze<W: Waking>(&self, running: &Running<W>) {
+        let mut dozes = self.dozes.borrow_mut();
+        let is_time = dozes.as_mut().is_some_and(|dozes| dozes.one_in(2));
+        if is_time
+            && !self.is_dozing.get()
+            && let Some((_, shard, _)) = running.borrow_mut().first_mut()
+        {
+            self.is_dozing.set(shard.doze());
+        }
+    }
+
+    /// Ends it before a step.
+    fn end_doze<W: Waking>(&self, running: &Running<W>) {
+        if self.is_dozing.take()
+            && let Some((_, shard, _)) = running.borrow_mut().first_mut()
+        {
+            let was_woken = shard.end_doze();
+            self.wakes.set(self.wakes.get() + u64::from(was_woken));
+        }
     }
 }
 

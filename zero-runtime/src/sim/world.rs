@@ -384,6 +384,8 @@ impl World {
             self.shared.lifecycle.terminate();
         }
         let patience_ns = match (self.moment.terminating, self.all_done()) {
+            // A worker that is in the middle of a write may dawdle, and is waited for.
+            _ if self.kernel.lanes.are_written_to() => u64::MAX,
             // Only what was in flight has to come back.
             (true, _) => 20_000_000,
             (false, true) => 120 * SECOND_NS,
