@@ -143,6 +143,10 @@ impl Polls {
         self.turns += 1;
     }
 
+    pub(super) fn turns(&self) -> u64 {
+        self.turns
+    }
+
     /// What must not have been.
     pub(super) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
@@ -265,8 +269,8 @@ impl Polls {
         self.classes.entry(name.to_owned()).or_default()
     }
 
-    /// Told of later: whoever asserts within a poll is a handler that panics.
-    fn blame(&mut self, what: String) {
+    /// Takes note of what must not be. Told of later: whoever asserts within a poll is a handler that panics.
+    pub(super) fn blame(&mut self, what: String) {
         self.fault.get_or_insert(what);
     }
 

@@ -228,6 +228,7 @@ impl Run {
             ..
         } = self;
         drop(ended);
+        spawn.turned(world.borrow().kernel.now_ns);
         links.iter().for_each(|link| link.wake());
         let world = Rc::into_inner(world)
             .expect("the ring is gone")

@@ -30,6 +30,9 @@ struct Entry {
     ready_ns: Option<u64>,
     /// When its last poll is over.
     busy_until_ns: u64,
+    /// It takes calls from a link; in which of the shard's turns that last woke it.
+    is_worker: bool,
+    woken_in: Option<u64>,
 }
 
 /// A task that is being polled.
@@ -41,8 +44,10 @@ struct Polled {
     /// Of that, without a core, and what the task knows of it.
     waited_ns: u64,
     preemption: Preemption,
+    /// It asks for the time, as workers do.
+    is_worker: bool,
     /// Class and time of the first poll that is under way, and after how many arrivals on the shard its
-    /// call was made. Of interest for workers, who ask for the time behind it.
+    /// call was made. Of interest for workers only.
     first: Option<(String, Took, u64)>,
 }
 
@@ -117,6 +122,7 @@ impl SimSpawn {
         let mut inner = self.lock();
         let delay_ns = inner.delay();
         let ready_ns = inner.now_ns + delay_ns;
+        inner.note_wake(id);
         if let Some(entry) = inner.tasks.get_mut(&id) {
             let ready_ns = ready_ns.max(entry.busy_until_ns);
             entry.ready_ns.get_or_insert(ready_ns);
@@ -189,12 +195,14 @@ impl SimSpawn {
             return true;
         }
         let mut inner = self.lock();
+        let is_worker = inner.task().is_some_and(|polled| polled.is_worker);
         let over_ns = inner.ended_poll();
         let entry = inner
             .tasks
             .get_mut(&id)
             .expect("a polled task stays listed");
         entry.task = Some(task);
+        entry.is_worker = is_worker;
         entry.busy_until_ns = over_ns;
         entry.ready_ns = entry.ready_ns.map(|ready_ns| ready_ns.max(over_ns));
         true
@@ -339,6 +347,20 @@ impl Inner {
         Some((id, entry.task.take().expect("it was not being polled")))
     }
 
+    /// A shard wakes a worker once for all the calls of a turn.
+    fn note_wake(&mut self, id: u64) {
+        let turns = self.account.turns();
+        let is_shards = self.task().is_none();
+        if let Some(entry) = self.tasks.get_mut(&id)
+            && is_shards
+            && entry.is_worker
+            && entry.woken_in.replace(turns) == Some(turns)
+        {
+            self.account
+                .blame("a worker was woken twice in a turn".into());
+        }
+    }
+
     /// The poll that began last has ended; says when it is over.
     fn ended_poll(&mut self) -> u64 {
         self.depth -= 1;
@@ -366,6 +388,8 @@ impl Spawn for SimSpawn {
             task: Some(Box::pin(task)),
             ready_ns: Some(ready_ns),
             busy_until_ns: 0,
+            is_worker: false,
+            woken_in: None,
         };
         inner.tasks.insert(id, entry);
         // Another worker may be at it before this call returns.
@@ -380,6 +404,7 @@ impl Spawn for SimSpawn {
     fn now(&self) -> Instant {
         let mut inner = self.lock();
         let polled = inner.task_mut().expect("workers are tasks");
+        polled.is_worker = true;
         let ns = polled.began_ns + polled.ahead_ns;
         if let Some((class, took, arrivals)) = polled.first.take() {
             inner.account.polled_on_worker(&class, took, arrivals);

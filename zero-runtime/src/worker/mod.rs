@@ -25,6 +25,8 @@ use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
 use crate::time::CoreAccount;
 
+#[cfg(test)]
+mod batch_tests;
 mod direct;
 pub(crate) mod parked;
 mod spinner;
