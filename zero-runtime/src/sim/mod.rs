@@ -69,7 +69,7 @@ fn chosen_seed() -> Option<u64> {
 }
 
 /// Seeds that once failed, and what they found.
-const REGRESSIONS: [(u64, &str); 9] = [
+const REGRESSIONS: [(u64, &str); 10] = [
     (
         179,
         "an end of stream forgotten while half a request waited in the carry",
@@ -102,6 +102,10 @@ const REGRESSIONS: [(u64, &str); 9] = [
     (
         1_753_209_979_790_526,
         "of those who found no buffer the same one always went first, until another one was cut for silence",
+    ),
+    (
+        1_753_270_850_685_289,
+        "a receive that found no buffer, and was asked for anew when a loan was settled, was asked for once more",
     ),
 ];
 
