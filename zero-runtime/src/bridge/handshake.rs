@@ -178,6 +178,12 @@ impl Loan {
         self.0.swap(BACK, Ordering::AcqRel) == AWAITED
     }
 
+    /// Whether it is back, whoever has been told.
+    #[cfg(test)]
+    pub(crate) fn is_back(&self) -> bool {
+        self.0.load(Ordering::Acquire) == BACK
+    }
+
     /// Takes it back, for the one who lent it. Returns false if it is in use: the lender is told when it
     /// is back, and asks again.
     #[inline]

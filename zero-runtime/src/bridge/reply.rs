@@ -81,6 +81,8 @@ pub(crate) fn channel(
     let receiver = ReplyReceiver {
         items: consumer,
         is_lent,
+        #[cfg(test)]
+        is_awaited: false,
         shared,
     };
     (sender, receiver)
@@ -250,6 +252,9 @@ pub(crate) struct ReplyReceiver {
     items: rtrb::Consumer<Reply>,
     /// The connection is lent along with the call, as far as is known here.
     is_lent: bool,
+    /// It was in use when it was to be taken back.
+    #[cfg(test)]
+    is_awaited: bool,
     shared: Arc<Shared>,
 }
 
@@ -264,7 +269,17 @@ impl ReplyReceiver {
     /// the shard is told when he has done, and asks again.
     pub(crate) fn recall(&mut self) -> bool {
         self.is_lent = self.is_lent && !self.shared.loan.recall();
+        #[cfg(test)]
+        {
+            self.is_awaited = self.is_lent;
+        }
         !self.is_lent
+    }
+
+    /// Whether what the shard has asked for in vain is back by now: it is to be told of that.
+    #[cfg(test)]
+    pub(crate) fn is_owed(&self) -> bool {
+        self.is_awaited && self.shared.loan.is_back()
     }
 
     /// Hears no more of the reply, but lets its handler run to its end.

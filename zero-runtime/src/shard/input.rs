@@ -279,7 +279,10 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
             // No buffer was free; all are again by the time the next receive is submitted.
             Some(libc::ENOBUFS) => {
                 self.counters.recv_starved.add(1);
-                if let Some(conn) = self.conns.get_mut(key) {
+                // To settle its loan may have asked for the next receive already.
+                if let Some(conn) = self.conns.get_mut(key)
+                    && conn.recv == Recv::Idle
+                {
                     conn.recv = Recv::Ready;
                     self.starved.push(key);
                 }

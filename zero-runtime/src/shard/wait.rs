@@ -185,6 +185,31 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    /// Announces sleep between two steps, as the next one does if it comes to that. Returns whether it has.
+    #[cfg(test)]
+    pub(crate) fn doze(&mut self) -> bool {
+        let is_busy = !self.calls.is_empty() || !self.ready.is_empty() || self.has_ended();
+        !is_busy && self.inbox.wakeup().prepare_sleep(|| self.is_called())
+    }
+
+    /// Ends that before the next step; who has left something to do meanwhile has ended it before. Returns
+    /// whether somebody has.
+    #[cfg(test)]
+    pub(crate) fn end_doze(&mut self) -> bool {
+        if self.inbox.wakeup().is_awake() {
+            return true;
+        }
+        assert!(self.inbox.owes_nothing(), "a shard that dozes was not told");
+        for key in self.conns.keys() {
+            let exchange = self.conns.get_mut(key).map(|conn| &conn.exchange);
+            let is_owed =
+                matches!(exchange, Some(super::Exchange::Detached(reply)) if reply.is_owed());
+            assert!(!is_owed, "a shard that dozes was not told of a loan");
+        }
+        self.inbox.wakeup().awake();
+        false
+    }
+
     pub(super) fn next_deadline_ns(&self) -> u64 {
         let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
         let workers = self.ports.iter().filter_map(ShardPort::patience_ends_ns);

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 
 use super::body::SimBody;
 use super::plan::{Answer, Fault, Pause, Plan, Read};
+use super::polls;
 use super::rng::{Rng, pattern};
 use super::spawn::{SimSpawn, Sleep};
 use crate::body::RequestBody;
@@ -127,6 +128,7 @@ impl SimMake {
             calls: Arc::new(AtomicU64::new(peer << 32)),
             sleep: None,
             ready: false,
+            arrivals: 0,
             counted: Counted::new(&self.tally, Place::Service),
         }
     }
@@ -157,12 +159,14 @@ impl MakeHttpService for SimMake {
     }
 }
 
-/// The service of one connection. One clone in four has to wait until it is ready.
+/// The service of one connection. One clone in four has to wait until it is ready, unless polls take time.
 pub(super) struct SimService {
     spawn: SimSpawn,
     calls: Arc<AtomicU64>,
     sleep: Option<Pin<Box<Sleep>>>,
     ready: bool,
+    /// When it was cloned for its call: see [`SimSpawn::arrivals`].
+    arrivals: u64,
     counted: Counted,
 }
 
@@ -173,6 +177,7 @@ impl Clone for SimService {
             calls: self.calls.clone(),
             sleep: None,
             ready: false,
+            arrivals: self.spawn.arrivals(),
             counted: self.counted.clone(),
         }
     }
@@ -187,6 +192,8 @@ impl HttpService for SimService {
     type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // A poll that takes time is one whose class is known.
+        self.ready |= self.spawn.keeps_time();
         if self.ready {
             return Poll::Ready(Ok(()));
         }
@@ -210,7 +217,10 @@ impl HttpService for SimService {
             std::mem::take(&mut self.ready),
             "a service is called once it is ready"
         );
-        let plan = Plan::of_path(head.uri.path());
+        let path = head.uri.path();
+        let class = polls::class_of(head.method.as_str(), path);
+        self.spawn.take_time(&class, self.arrivals);
+        let plan = Plan::of_path(path);
         if plan
             .as_ref()
             .is_some_and(|plan| plan.fault == Fault::PanicInCall)
@@ -257,6 +267,7 @@ async fn answer(
     }
     for wait in &plan.pauses {
         pause(&spawn, *wait).await;
+        spawn.take_more_time();
     }
     match plan.fault {
         Fault::Error => return Err("a simulated error".into()),

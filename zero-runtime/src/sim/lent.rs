@@ -53,17 +53,28 @@ impl Lanes {
     }
 }
 
-thread_local! {
-    /// What goes on while a worker writes.
-    static MEANWHILE: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+/// What a shard does while a worker writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Does {
+    /// Goes on by one step.
+    Step,
+    /// Announces sleep, perhaps, and is found like that.
+    Doze,
 }
 
-/// Lets `step` happen while workers write, until it is dropped.
+type Shard = Rc<dyn Fn(Does)>;
+
+thread_local! {
+    /// Who goes on while a worker writes.
+    static MEANWHILE: RefCell<Option<Shard>> = const { RefCell::new(None) };
+}
+
+/// Lets a shard go on while workers write, until it is dropped.
 pub(super) struct Meanwhile;
 
 impl Meanwhile {
-    pub(super) fn new(step: impl Fn() + 'static) -> Self {
-        MEANWHILE.set(Some(Rc::new(step)));
+    pub(super) fn new(shard: impl Fn(Does) + 'static) -> Self {
+        MEANWHILE.set(Some(Rc::new(shard)));
         Meanwhile
     }
 }
@@ -71,6 +82,12 @@ impl Meanwhile {
 impl Drop for Meanwhile {
     fn drop(&mut self) {
         MEANWHILE.set(None);
+    }
+}
+
+fn meanwhile(does: Does) {
+    if let Some(shard) = MEANWHILE.with_borrow(Clone::clone) {
+        shard(does);
     }
 }
 
@@ -83,12 +100,14 @@ pub(super) struct SimLent {
     gentle: bool,
     /// Bytes that its peer had not read when it was lent.
     unread_bytes: usize,
+    has_written: bool,
 }
 
 impl Simulated for SimLent {
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.dawdle();
         let sent = self.send_now(bytes);
+        self.has_written = true;
         // It is known to the peer before it is to the shard.
         self.dawdle();
         sent
@@ -111,12 +130,10 @@ impl SimLent {
     /// The worker's core is somebody else's for a moment.
     fn dawdle(&mut self) {
         let steps = self.rng.pick(&[0, 1, 5, 20]);
-        let meanwhile = MEANWHILE.with_borrow(Clone::clone);
-        if let Some(step) = meanwhile {
-            self.lanes.lock().writing += 1;
-            (0..steps).for_each(|_| step());
-            self.lanes.lock().writing -= 1;
-        }
+        self.lanes.lock().writing += 1;
+        (0..steps).for_each(|_| meanwhile(Does::Step));
+        self.lanes.lock().writing -= 1;
+        meanwhile(Does::Doze);
     }
 
     fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -154,6 +171,10 @@ impl SimLent {
 impl Drop for SimLent {
     fn drop(&mut self) {
         self.lanes.lock().lent -= 1;
+        // The shard has not been told yet.
+        if self.has_written {
+            meanwhile(Does::Doze);
+        }
     }
 }
 
@@ -171,6 +192,7 @@ impl Kernel {
             weather: state.weather,
             gentle: state.gentle,
             unread_bytes: state.tx.len(),
+            has_written: false,
         }
     }
 

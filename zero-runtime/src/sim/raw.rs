@@ -14,6 +14,7 @@ use http::StatusCode;
 use super::app::{Counted, Place, Tally};
 use super::body::SimBody;
 use super::plan::{Fault, Pause, Plan};
+use super::polls::Polls;
 use super::ring::SimRing;
 use super::rng::Rng;
 use super::run::{check_kernel, end_tasks, limits};
@@ -54,7 +55,7 @@ impl<P: ProtocolHandler> Run<P> {
         host.local_addrs = vec![SocketAddr::from(([127, 0, 0, 1], 80)).into()];
         let waker = host.inbox.clone();
         host.lifecycle.on_change(move || waker.wakeup().wake());
-        let spawn = SimSpawn::new(rng.fork());
+        let spawn = SimSpawn::new(rng.fork(), Polls::of_no_time());
         let shared = Shared {
             spawn: spawn.clone(),
             seats: vec![Seat::new(host.inbox.clone(), host.bell.clone())],

@@ -1,7 +1,7 @@
 //! [`SimRing`]: the seeded edge to a kernel that is not there. Holds a shard to the contract of
 //! [`Ring`] while it serves.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -127,8 +127,16 @@ impl SimRing {
         slot.receiving = true;
     }
 
+    /// The world, at the time at which the shard is.
+    fn world_now(&self) -> RefMut<'_, World> {
+        let mut world = self.world.borrow_mut();
+        world.catch_up();
+        world
+    }
+
     fn submit(&mut self) {
         let mut world = self.world.borrow_mut();
+        world.catch_up();
         let kernel = &mut world.kernel;
         kernel.take_written();
         let now_ns = kernel.now_ns;
@@ -272,7 +280,7 @@ impl Ring for SimRing {
     type Lease = SimLease;
 
     fn now(&self) -> Now {
-        let world = self.world.borrow();
+        let world = self.world_now();
         Now {
             mono_ns: world.kernel.now_ns,
             unix_s: world.unix_s(),
@@ -280,11 +288,11 @@ impl Ring for SimRing {
     }
 
     fn common_ns(&self) -> u64 {
-        self.world.borrow().kernel.now_ns
+        self.world_now().kernel.now_ns
     }
 
     fn core_times(&mut self) -> CoreTimes {
-        self.world.borrow_mut().core_times(self.seat)
+        self.world_now().core_times(self.seat)
     }
 
     fn core_ticks(&mut self) -> Option<CoreTicks> {
@@ -454,7 +462,7 @@ impl Ring for SimRing {
     }
 
     fn has_news(&mut self) -> bool {
-        !self.reaped.is_empty() || self.world.borrow_mut().glance(self.seat)
+        !self.reaped.is_empty() || self.world_now().glance(self.seat)
     }
 
     fn next_completion(&mut self) -> Option<Completion<Self>> {

@@ -1,15 +1,18 @@
 //! One run of one seed: builds the shard and its world, drives them to their end, and checks what
 //! is left.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::app::{Place, SimMake, SimService, Tally};
-use super::lent::Meanwhile;
+use super::lent::{Does, Meanwhile};
+use super::polls::Polls;
 use super::ring::SimRing;
 use super::rng::Rng;
 use super::script::Talk;
@@ -39,6 +42,10 @@ pub(super) struct Report {
     pub(super) stats: Stats,
     /// Changes of the levels of overload: of what, and which.
     pub(super) overload_steps: BTreeSet<(&'static str, Change)>,
+    /// Times a shard was woken that had announced sleep while a worker wrote, or before its tasks ran.
+    pub(super) wakes: u64,
+    /// Classes of requests that had been sent back from the shard, and were polled there again.
+    pub(super) returns: u64,
 }
 
 /// One run: shards, their world, and what to check when all are over.
@@ -52,6 +59,8 @@ pub(super) struct Run {
     tally: Arc<Tally>,
     crowd: Arc<Crowd>,
     wakeup: Wakeup,
+    /// When a lone shard announces sleep between two steps; `None` for never.
+    dozes: Option<Rng>,
 }
 
 impl Run {
@@ -72,6 +81,11 @@ impl Run {
             // Who spins for ever lets nobody else go on.
             limits.wakeup = Wakeup::Adaptive;
         }
+        // One third of the lone shards has handlers that take their time, most of them told apart by class.
+        let takes_time = shards == 1 && Rng::new(seed ^ 142).one_in(3);
+        if takes_time {
+            set_times(&mut limits, Rng::new(seed ^ 143));
+        }
         let lifecycle = Lifecycle::new(Phases::new(), runtime(), None);
         let seat = |_| {
             let bell = Arc::new(EventFd::new().expect("an eventfd can be had"));
@@ -83,7 +97,15 @@ impl Run {
         let seats: Vec<_> = (0..shards).map(seat).collect();
         let inboxes: Vec<_> = seats.iter().map(|(inbox, _)| inbox.clone()).collect();
         let wakeup = limits.wakeup;
-        let spawn = SimSpawn::new(rng.fork());
+        // Who spins for ever is never asleep.
+        let may_doze = shards == 1 && wakeup != Wakeup::Spin;
+        let dozes = (may_doze && Rng::new(seed ^ 240).one_in(3)).then(|| Rng::new(seed ^ 241));
+        let is_adaptive = limits.dispatch == Dispatch::Adaptive;
+        let account = match takes_time {
+            true => Polls::of_time(seed, &limits, is_adaptive),
+            false => Polls::of_no_time(),
+        };
+        let spawn = SimSpawn::new(rng.fork(), account);
         let tally = Arc::new(Tally::default());
         let make = SimMake::new(seed, spawn.clone(), tally.clone());
         let ports: Vec<_> = inboxes
@@ -91,7 +113,10 @@ impl Run {
             .map(|inbox| ports(&mut rng, &limits, inbox, &spawn))
             .collect();
         let all_ports = ports.iter().flatten();
-        let links = all_ports.map(|port| port.link.clone()).collect();
+        let links: Vec<_> = all_ports.map(|port| port.link.clone()).collect();
+        if links.len() == 1 {
+            spawn.set_one_link();
+        }
         let shared = Shared {
             spawn: spawn.clone(),
             seats: seats
@@ -133,6 +158,7 @@ impl Run {
             tally,
             crowd,
             wakeup,
+            dozes,
         }
     }
 
@@ -151,12 +177,17 @@ impl Run {
             .map(|(seat, shard)| (seat, shard, waking()))
             .collect();
         let running = Rc::new(RefCell::new(running));
+        let lone = Rc::new(Lone {
+            dozes: RefCell::new(self.dozes.take()),
+            ..Lone::default()
+        });
         let meanwhile = (running.borrow().len() == 1).then(|| {
-            let running = running.clone();
-            Meanwhile::new(move || step_meanwhile(&running))
+            let (lone, running, spawn) = (lone.clone(), running.clone(), spawn.clone());
+            Meanwhile::new(move |does| lone.go_on(does, &running, &spawn))
         });
         let mut ended = Vec::new();
         loop {
+            lone.end_doze(&running);
             let mut all = running.borrow_mut();
             let at = match all.len() {
                 0 => break,
@@ -173,8 +204,14 @@ impl Run {
             drop(all);
             let is_late = self.world.borrow_mut().take_late();
             match is_late {
-                true => _ = spawn.run(2),
+                true => {
+                    lone.doze(&running);
+                    spawn.run(2);
+                }
                 false => spawn.interleave(),
+            }
+            if let Some(panic) = lone.panic.take() {
+                resume_unwind(panic);
             }
         }
         drop(meanwhile);
@@ -191,6 +228,7 @@ impl Run {
             ..
         } = self;
         drop(ended);
+        spawn.turned(world.borrow().kernel.now_ns);
         links.iter().for_each(|link| link.wake());
         let world = Rc::into_inner(world)
             .expect("the ring is gone")
@@ -199,6 +237,7 @@ impl Run {
         end_tasks(&spawn, world.kernel.now_ns);
         let stats = Stats::sum(counters.iter().map(|counters| &**counters));
         check_end(&world, &tally, &stats);
+        let returns = spawn.check_polls(&stats);
         assert!(crowd.is_empty(), "a handler was not counted out");
         let mut trace = world.kernel.trace;
         trace.note(&[spawn.trace()]);
@@ -209,21 +248,69 @@ impl Run {
             answered: world.peers.iter().map(|peer| peer.answers.answered).sum(),
             stats,
             overload_steps,
+            wakes: lone.wakes.get(),
+            returns,
         }
     }
 }
 
 type Running<W> = RefCell<Vec<(usize, Shard<SimRing, SimMake, SimSpawn>, W)>>;
 
-/// A step of the one shard there is, between two instructions of a worker that writes to one of its
-/// connections; nothing if it is in the middle of one itself.
-fn step_meanwhile<W: Waking>(running: &Running<W>) {
-    let Ok(mut running) = running.try_borrow_mut() else {
-        return;
-    };
-    if let Some((_, shard, waking)) = running.first_mut() {
-        let flow = shard.step(waking).expect("a simulated ring never fails");
-        assert_eq!(flow, Flow::Continue, "it waits for who writes");
+/// What befalls the one shard there is between two of its steps, or two instructions of a worker that writes
+/// to one of its connections.
+#[derive(Default)]
+struct Lone {
+    dozes: RefCell<Option<Rng>>,
+    is_dozing: Cell<bool>,
+    wakes: Cell<u64>,
+    /// What went wrong in the middle of a task, where it would be taken for the application's.
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
+}
+
+impl Lone {
+    /// Goes on while a worker writes; not if it is in the middle of a step itself.
+    fn go_on<W: Waking>(&self, does: Does, running: &Running<W>, spawn: &SimSpawn) {
+        if self.panic.borrow().is_some() || running.try_borrow_mut().is_err() {
+            return;
+        }
+        let gone_on = catch_unwind(AssertUnwindSafe(|| match does {
+            Does::Step => self.step(running, spawn),
+            Does::Doze => self.doze(running),
+        }));
+        if let Err(panic) = gone_on {
+            self.panic.replace(Some(panic));
+        }
+    }
+
+    fn step<W: Waking>(&self, running: &Running<W>, spawn: &SimSpawn) {
+        self.end_doze(running);
+        if let Some((_, shard, waking)) = running.borrow_mut().first_mut() {
+            let flow = spawn.as_shard(|| shard.step(waking));
+            let flow = flow.expect("a simulated ring never fails");
+            assert_eq!(flow, Flow::Continue, "it waits for who writes");
+        }
+    }
+
+    /// Perhaps announces the shard's sleep.
+    fn doze<W: Waking>(&self, running: &Running<W>) {
+        let mut dozes = self.dozes.borrow_mut();
+        let is_time = dozes.as_mut().is_some_and(|dozes| dozes.one_in(2));
+        if is_time
+            && !self.is_dozing.get()
+            && let Some((_, shard, _)) = running.borrow_mut().first_mut()
+        {
+            self.is_dozing.set(shard.doze());
+        }
+    }
+
+    /// Ends it before a step.
+    fn end_doze<W: Waking>(&self, running: &Running<W>) {
+        if self.is_dozing.take()
+            && let Some((_, shard, _)) = running.borrow_mut().first_mut()
+        {
+            let was_woken = shard.end_doze();
+            self.wakes.set(self.wakes.get() + u64::from(was_woken));
+        }
     }
 }
 
@@ -308,11 +395,19 @@ pub(super) fn limits(rng: &mut Rng) -> Limits {
         .request_window_bytes(rng.pick(&[64, 1000, 20_000, 256 * 1024]))
         .response_window_bytes(rng.pick(&[1, 1000, 20_000, 256 * 1024]))
         .write_buffer_bytes(rng.pick(&[64, 16 * 1024]))
-        // Real time decides nothing here.
+        // Polls take no time, unless `set_times` says so.
         .inline_poll_max(Duration::from_secs(3600))
         .inline_streak(rng.pick(&[1, 2, 5]))
         .dispatch(rng.pick(&[Dispatch::Inline, Dispatch::Workers, Dispatch::Adaptive]));
     config.into_limits().expect("these limits are valid")
+}
+
+/// What polls that take time may take.
+fn set_times(limits: &mut Limits, mut rng: Rng) {
+    limits.dispatch = rng.pick(&[Dispatch::Adaptive, Dispatch::Adaptive, limits.dispatch]);
+    limits.inline_streak = rng.pick(&[1, 1, 2, 5]);
+    limits.inline_poll_max_ns = rng.pick(&[200_000, 1_000_000]);
+    limits.stall_min_ns = rng.pick(&[Some(10_000_000), Some(10_000_000), Some(150_000), None]);
 }
 
 fn ports(
@@ -329,8 +424,8 @@ fn ports(
         let port = link::link(inbox.clone());
         let window = limits.response_window_bytes;
         let spin = worker::Spin::Never;
-        // Whatever clocks say of the thread that simulates, nothing is excused.
-        let task = worker::run(port.link.clone(), 0, spawn.clone(), window, u64::MAX, spin);
+        let short_ns = limits.inline_poll_max_ns / 2;
+        let task = worker::run(port.link.clone(), 0, spawn.clone(), window, short_ns, spin);
         spawn.spawn(task);
         port
     };

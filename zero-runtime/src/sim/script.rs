@@ -74,6 +74,7 @@ pub(super) struct Script {
     pub(super) pace: Pace,
     /// Most bytes it sends at once.
     pub(super) piece_bytes_max: usize,
+    loyal: bool,
 }
 
 /// What the world allows its peers.
@@ -83,6 +84,8 @@ pub(super) struct Mood {
     pub(super) vanishing: bool,
     /// The server's timeouts can be relied on.
     pub(super) punctual: bool,
+    /// Peers make many requests on a connection.
+    pub(super) loyal: bool,
 }
 
 pub(super) fn write(rng: &mut Rng, mood: Mood, talk: Talk) -> Script {
@@ -93,6 +96,7 @@ pub(super) fn write(rng: &mut Rng, mood: Mood, talk: Talk) -> Script {
         strict,
         pace: Pace::Eager,
         piece_bytes_max: rng.pick(&[3, 200, 5000, usize::MAX, usize::MAX]),
+        loyal: mood.loyal,
     };
     match (talk, strict) {
         (Talk::Http, true) => script.well_behaved(rng),
@@ -155,6 +159,7 @@ impl Script {
             0..4 => self.pipelined(rng, Class::Gentle),
             4..8 => self.pipelined(rng, Class::Tidy),
             8 => self.uploads(rng),
+            _ if self.loyal => self.sequence(rng, Class::Tidy),
             _ => self.sequence(rng, Class::Gentle),
         }
         self.leave(rng);
@@ -175,8 +180,11 @@ impl Script {
     }
 
     fn sequence(&mut self, rng: &mut Rng, class: Class) {
-        for _ in 0..rng.range(1, 5) {
-            let request = RequestText::new(rng, class);
+        for _ in 0..rng.range(1, if self.loyal { 40 } else { 5 }) {
+            let mut request = RequestText::new(rng, class);
+            if self.loyal {
+                (request.close, request.keep_alive) = (false, request.http_1_0);
+            }
             self.request(rng, request);
             self.acts.push_back(Act::AwaitAnswers);
             if rng.one_in(3) {

@@ -1,6 +1,7 @@
 //! Everything that is not a shard: the kernel, the peers, the tasks, the clock and the end.
 //!
-//! Time moves only while all shards sleep in their turns, or one spins, and a little in each turn.
+//! Time moves only while all shards sleep in their turns, or one spins, or handlers hold the only one up, and a
+//! little in each turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,6 +129,8 @@ impl World {
         let mood = Mood {
             vanishing: terminates && !crowded,
             punctual: !crowded,
+            // Classes of requests are to have a history.
+            loyal: shared.spawn.keeps_time(),
         };
         let peers_max = if rng.one_in(4) { 40 } else { 12 };
         let start_ns = kernel.now_ns;
@@ -223,7 +226,14 @@ impl World {
         self.count_turn(facts.is_empty() && !woken && give_up_ns <= started_ns);
         self.kernel.now_ns += self.rng.range(1_000, 20_000);
         self.kernel.lanes.set_now(self.kernel.now_ns);
+        self.shared.spawn.turned(self.kernel.now_ns);
         (facts, woken)
+    }
+
+    /// Lets the time pass that handlers have taken on the shard.
+    pub(super) fn catch_up(&mut self) {
+        self.kernel.now_ns = self.kernel.now_ns.max(self.shared.spawn.shard_ns());
+        self.kernel.lanes.set_now(self.kernel.now_ns);
     }
 
     /// Whether completions have come, for a shard that spins. Time passes faster the longer it does;
@@ -259,11 +269,15 @@ impl World {
         }
     }
 
-    /// What the scheduler says of a shard's thread: for a while this, then that.
+    /// What the scheduler says of a shard's thread: for a while this, then that; of the only one, what its
+    /// handlers have waited.
     pub(super) fn core_times(&mut self, seat: usize) -> CoreTimes {
         let now_ns = self.kernel.now_ns;
         if self.shared.seats.len() == 1 {
-            return CoreTimes::default();
+            return CoreTimes {
+                ran_ns: 0,
+                waited_ns: self.shared.spawn.shard_waited_ns(),
+            };
         }
         let seat = &mut self.shared.seats[seat];
         let (ran, waited) = seat.doing;
@@ -370,6 +384,8 @@ impl World {
             self.shared.lifecycle.terminate();
         }
         let patience_ns = match (self.moment.terminating, self.all_done()) {
+            // A worker that is in the middle of a write may dawdle, and is waited for.
+            _ if self.kernel.lanes.are_written_to() => u64::MAX,
             // Only what was in flight has to come back.
             (true, _) => 20_000_000,
             (false, true) => 120 * SECOND_NS,

@@ -25,6 +25,8 @@ use crate::proto::h1::BodyLength;
 use crate::service::HttpService;
 use crate::time::CoreAccount;
 
+#[cfg(test)]
+mod batch_tests;
 mod direct;
 pub(crate) mod parked;
 mod spinner;
@@ -32,9 +34,25 @@ mod turns;
 
 use self::spinner::Spinner;
 
-/// Where tasks are spawned: the tokio runtime, or a test's own list.
+/// Where tasks are spawned, and what their time is: the tokio runtime, or a test's own list.
 pub(crate) trait Spawn: Clone + Send + Sync + 'static {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// The time by which a worker tells how long its polls take.
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Whether a poll that seemed to take `ns`, and has just ended on this thread, may have taken no more than
+    /// `most_ns`, had the thread not lost its core.
+    #[inline]
+    fn excuses(&self, ns: u64, most_ns: u64) -> bool {
+        PREEMPTION.with_borrow_mut(|(account, preemption)| {
+            // How often it is looked at is the shard's matter; here every look is one at a doubtful poll.
+            preemption.excuses(ns, most_ns, 0, account.read().waited_ns)
+        })
+    }
 }
 
 impl Spawn for tokio::runtime::Handle {
@@ -258,7 +276,7 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
         if let Some(spinner) = &mut spinner {
             spinner.woke();
         }
-        let mut batch = Batch::new(&link);
+        let mut batch = Batch::new(&link, spawn.now());
         loop {
             let call = match link.take(epoch) {
                 Taken::Relieved => {
@@ -277,18 +295,19 @@ pub(crate) async fn run<S: HttpService, X: Spawn>(
                         return Poll::Pending;
                     }
                     // What was waited is no poll's time.
-                    batch = Batch::new(&link);
+                    batch = Batch::new(&link, spawn.now());
                     continue;
                 }
             };
             let (conn, class) = (call.conn, call.class);
             let outcome = answer(call, &mut spare, &spawn, response_window_bytes);
-            let ns = batch.answered();
+            let ns = batch.answered(spawn.now());
             link.answer(Answer {
                 conn,
                 outcome,
                 polled: class
-                    .filter(|_| !is_excused(ns, short_ns))
+                    // What is excused tells nothing of its class.
+                    .filter(|_| ns <= short_ns || !spawn.excuses(ns, short_ns))
                     .map(|class| (class, ns)),
             });
             batch.announce_if_late();
@@ -307,17 +326,6 @@ thread_local! {
     static PREEMPTION: RefCell<(CoreAccount, Preemption)> = RefCell::default();
 }
 
-/// Whether a poll that took more than `short_ns` may have taken less, had the thread not lost its core. It
-/// then tells nothing of its class.
-#[inline]
-fn is_excused(ns: u64, short_ns: u64) -> bool {
-    ns > short_ns
-        && PREEMPTION.with_borrow_mut(|(account, preemption)| {
-            // How often it is looked at is the shard's matter; here every look is one at a doubtful poll.
-            preemption.excuses(ns, short_ns, 0, account.read().waited_ns)
-        })
-}
-
 /// Answers a sleeping shard is told of together.
 struct Batch<'a, S: HttpService> {
     link: &'a Link<S>,
@@ -332,8 +340,7 @@ struct Batch<'a, S: HttpService> {
 const ANNOUNCE: Duration = Duration::from_micros(50);
 
 impl<'a, S: HttpService> Batch<'a, S> {
-    fn new(link: &'a Link<S>) -> Self {
-        let now = Instant::now();
+    fn new(link: &'a Link<S>, now: Instant) -> Self {
         Batch {
             link,
             answers: 0,
@@ -343,8 +350,7 @@ impl<'a, S: HttpService> Batch<'a, S> {
     }
 
     /// Counts an answer that is being given; returns how long its poll took, in nanoseconds.
-    fn answered(&mut self) -> u64 {
-        let now = Instant::now();
+    fn answered(&mut self, now: Instant) -> u64 {
         if self.answers == 0 {
             self.first = now;
         }
