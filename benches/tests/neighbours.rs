@@ -27,12 +27,24 @@ fn every_side_has_every_figure() {
             .filter(|row| row.starts_with('|'))
             .collect();
         assert_eq!(rows.len(), sides, "{shown}");
+        let kinds: Vec<&str> = figures.split(" | ").map(str::trim).collect();
         for row in rows {
             let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
             assert_eq!(cells.len(), 1 + figures.split(" | ").count(), "{row}");
             for cell in &cells[1..] {
                 let figure: f64 = cell.parse().unwrap_or_else(|_| panic!("{row}"));
-                assert!(figure.is_finite(), "{row}");
+                assert!(figure.is_finite() && figure >= 0.0, "{row}");
+            }
+            for (kind, cell) in kinds.iter().zip(&cells[1..]) {
+                // Of a server that nobody asks, nothing is right.
+                assert!(
+                    *kind == "CPU %" || cell.parse::<f64>().unwrap() > 0.0,
+                    "{row}"
+                );
+                assert!(
+                    !kind.ends_with("its %") || cell.parse::<f64>().unwrap() <= 101.0,
+                    "{row}"
+                );
             }
         }
     }

@@ -247,6 +247,7 @@ impl<S: HttpService> SpareDrivers<S> {
     /// Keeps a driver, which must be idle.
     #[inline]
     pub(crate) fn put(&mut self, driver: Pin<Box<Driver<S>>>) {
+        debug_assert!(matches!(driver.stage, Stage::Idle));
         if let Some(before) = self.last.replace(driver) {
             self.put_to_rest(before);
         }

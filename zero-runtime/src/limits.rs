@@ -269,7 +269,7 @@ pub(crate) const SPARE_BUF_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const SPARE_CARRIES_MAX: usize = 64;
 pub(crate) const SPARE_CARRY_BYTES_MAX: usize = 64 * 1024;
 /// Places of calls that a shard keeps, and their size together: bursts of so many are rare, and most futures are far
-/// smaller than 16 KiB. One is kept whatever its size.
+/// smaller than 16 KiB. One is kept whatever its size: handlers' futures are not ours to bound.
 pub(crate) const SPARE_DRIVERS_MAX: usize = 64;
 pub(crate) const SPARE_DRIVERS_BYTES_MAX: usize = 1024 * 1024;
 

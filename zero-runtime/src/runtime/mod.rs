@@ -115,10 +115,9 @@ impl ZeroRuntime {
     /// `Disconnect::Detach`: there is nowhere else for it to run.
     ///
     /// # What allocates
-    /// A future that is ready at its first poll: nothing. One that waits keeps its place on the shard (one heap block)
-    /// for as long as it takes, and is given one that another has left: a shard keeps up to 64 of those, or 1 MiB where
-    /// futures are larger than 16 KiB. So nothing, either, unless more than so many begin to wait before one ends;
-    /// and once for each connection its waker.
+    /// A future that is ready at its first poll: nothing. One that waits has a place on the shard, a heap block, which is
+    /// kept for others when it ends, up to 64 a shard (1 MiB of them, where futures are larger than 16 KiB). So once as
+    /// many have waited before: nothing, up to 64 at once; beyond, a block each. And once for each connection its waker.
     ///
     /// # Cancel safety
     /// A future is dropped at an await when its client goes away, when its request has not been answered within

@@ -185,8 +185,24 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
     }
 
+    pub(super) fn next_deadline_ns(&self) -> u64 {
+        let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
+        let workers = self.ports.iter().filter_map(ShardPort::patience_ends_ns);
+        let workers = workers.min().unwrap_or(NEVER);
+        let patience = self
+            .patient
+            .front()
+            .map_or(NEVER, |(until_ns, _)| *until_ns);
+        let soonest = wheel.min(workers).min(patience);
+        let soonest = soonest.min(self.load.next_deadline_ns());
+        soonest.min(self.listeners.retry_at_ns())
+    }
+}
+
+/// What a simulation does between two steps.
+#[cfg(test)]
+impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
     /// Announces sleep between two steps, as the next one does if it comes to that. Returns whether it has.
-    #[cfg(test)]
     pub(crate) fn doze(&mut self) -> bool {
         let is_busy = !self.calls.is_empty() || !self.ready.is_empty() || self.has_ended();
         !is_busy && self.inbox.wakeup().prepare_sleep(|| self.is_called())
@@ -194,7 +210,6 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
 
     /// Ends that before the next step; who has left something to do meanwhile has ended it before. Returns
     /// whether somebody has.
-    #[cfg(test)]
     pub(crate) fn end_doze(&mut self) -> bool {
         if self.inbox.wakeup().is_awake() {
             return true;
@@ -208,18 +223,5 @@ impl<R: Ring, M: MakeHttpService, X: Spawn> Shard<R, M, X> {
         }
         self.inbox.wakeup().awake();
         false
-    }
-
-    pub(super) fn next_deadline_ns(&self) -> u64 {
-        let wheel = self.wheel.next_deadline_ns().unwrap_or(NEVER);
-        let workers = self.ports.iter().filter_map(ShardPort::patience_ends_ns);
-        let workers = workers.min().unwrap_or(NEVER);
-        let patience = self
-            .patient
-            .front()
-            .map_or(NEVER, |(until_ns, _)| *until_ns);
-        let soonest = wheel.min(workers).min(patience);
-        let soonest = soonest.min(self.load.next_deadline_ns());
-        soonest.min(self.listeners.retry_at_ns())
     }
 }

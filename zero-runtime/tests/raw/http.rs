@@ -368,7 +368,6 @@ fn a_response_that_breaks_before_any_of_it_is_sent_is_taken_back() {
     let (mut shard, addr) = http(Config::default());
     let asked = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(2);
     let client = client(addr, move |stream| talk(stream, &asked));
-    let mut answered = 0;
     for response in [
         ZeroResponse::ok().text("whole"),
         ZeroResponse::ok().stream(Broken(false)),
@@ -378,11 +377,10 @@ fn a_response_that_breaks_before_any_of_it_is_sent_is_taken_back() {
             _ => None,
         });
         shard.http_respond(conn, response).unwrap();
-        answered += 1;
     }
     let answer = while_runs(&mut shard, client, |_, _| {});
     assert_eq!(bodies(&answer), ["200 whole"]);
-    assert_eq!((answered, shard.stats().bodies_failed), (2, 1));
+    assert_eq!(shard.stats().bodies_failed, 1);
 }
 
 #[test]

@@ -89,7 +89,12 @@ pub(in super::super) fn put_whole(
 pub(super) fn put_length(bytes: u64, out: &mut Vec<u8>) {
     let digit = |value: u64| b'0' + (value % 10) as u8;
     match bytes {
-        // Short ones, which are most, in one piece.
+        // Those of few digits in one piece.
+        0..=9 => {
+            let mut line = *b"content-length: .\r\n";
+            line[16] = digit(bytes);
+            out.extend_from_slice(&line);
+        }
         10..=99 => {
             let mut line = *b"content-length: ..\r\n";
             (line[16], line[17]) = (digit(bytes / 10), digit(bytes));
