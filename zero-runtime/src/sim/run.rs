@@ -82,7 +82,8 @@ impl Run {
             limits.wakeup = Wakeup::Adaptive;
         }
         // One third of the lone shards has handlers that take their time, most of them told apart by class.
-        let takes_time = shards == 1 && Rng::new(seed ^ 142).one_in(3);
+        let is_lone = shards == 1 && !super::is_of_old(seed);
+        let takes_time = is_lone && Rng::new(seed ^ 142).one_in(3);
         if takes_time {
             set_times(&mut limits, Rng::new(seed ^ 143));
         }
@@ -98,7 +99,7 @@ impl Run {
         let inboxes: Vec<_> = seats.iter().map(|(inbox, _)| inbox.clone()).collect();
         let wakeup = limits.wakeup;
         // Who spins for ever is never asleep.
-        let may_doze = shards == 1 && wakeup != Wakeup::Spin;
+        let may_doze = is_lone && wakeup != Wakeup::Spin;
         let dozes = (may_doze && Rng::new(seed ^ 240).one_in(3)).then(|| Rng::new(seed ^ 241));
         let is_adaptive = limits.dispatch == Dispatch::Adaptive;
         let account = match takes_time {
