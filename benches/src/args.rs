@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use lexopt::ValueExt as _;
 
@@ -50,6 +51,14 @@ where
     text.split(',')
         .map(|item| item.trim().parse().map_err(Into::into))
         .collect()
+}
+
+/// Parses the value of the option just read, a time in seconds.
+///
+/// # Errors
+/// When the value is missing, or no time.
+pub fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Failure> {
+    Ok(Duration::try_from_secs_f64(parser.value()?.parse()?)?)
 }
 
 /// Warns when the program was built without optimisations.

@@ -1,5 +1,5 @@
 //! Every example is started and asked something that its first comment says to ask. Those of the modes are asked for
-//! all of it in `modes`.
+//! most of it in `modes`.
 
 mod support;
 

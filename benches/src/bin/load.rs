@@ -19,7 +19,7 @@ use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use zero_bench::args::{Failure, program, warn_if_debug_build};
+use zero_bench::args::{Failure, program, seconds, warn_if_debug_build};
 use zero_bench::child::bind_to_core;
 use zero_bench::load::{self, Exchange, Outcome, Pace, Plan, Reply, probe};
 
@@ -122,11 +122,6 @@ fn parse_args() -> Result<Args, Failure> {
         weight: 1,
     });
     Ok(Args { plan, core, json })
-}
-
-fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Failure> {
-    use lexopt::ValueExt as _;
-    Ok(Duration::try_from_secs_f64(parser.value()?.parse()?)?)
 }
 
 fn split_url(url: &str) -> Result<(&str, &str), Failure> {

@@ -22,9 +22,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lexopt::{Arg::Long, Parser, ValueExt as _};
-use zero_bench::args::{Failure, list, program, warn_if_debug_build};
+use zero_bench::args::{Failure, list, program, seconds, warn_if_debug_build};
 use zero_bench::child::{CLIENT_CORE, Pinning, ServerProcess, bind_to_core, start_spinner};
 use zero_bench::client::Client;
+use zero_bench::compare::measure::v4;
+use zero_bench::compare::text::interval;
 use zero_bench::load::{self, Exchange, Moment, Outcome, Pace, Plan, Reply, probe};
 use zero_bench::proc::CpuReading;
 use zero_bench::server::Backend;
@@ -212,9 +214,7 @@ impl Machine {
         connections: usize,
         pace: Pace,
     ) -> Result<(Outcome, Duration), Failure> {
-        let SocketAddr::V4(addr) = server.addr else {
-            return Err("the server listens on IPv6".into());
-        };
+        let addr = v4(server.addr)?;
         let request = request(addr.into(), FAST);
         let exchange = Exchange {
             label: FAST.into(),
@@ -284,11 +284,9 @@ impl Table {
                 let ours = side.figure(figure);
                 let shown = format!("{:.2}", median(&ours));
                 let theirs = self.sides[side.against].figure(figure);
-                match Ratio::of_pairs(&ours, &theirs).filter(|ratio| ratio.low > 0.0) {
-                    Some(Ratio {
-                        ratio, low, high, ..
-                    }) if index != side.against => {
-                        format!("{shown} ({ratio:.2} [{low:.2}–{high:.2}])")
+                match Ratio::of_pairs(&ours, &theirs).filter(|ratio| ratio.high.is_finite()) {
+                    Some(ratio) if index != side.against => {
+                        format!("{shown} ({})", interval(&ratio))
                     }
                     _ => shown,
                 }
@@ -370,8 +368,4 @@ fn tables(names: &[String]) -> Result<Vec<Measure>, Failure> {
         })
     };
     names.iter().map(find).collect()
-}
-
-fn seconds(parser: &mut Parser) -> Result<Duration, Failure> {
-    Ok(Duration::try_from_secs_f64(parser.value()?.parse()?)?)
 }
